@@ -1,0 +1,52 @@
+# Thin: each target is one or two commands that you can also type. Needs Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+MIMIC ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down reset lint test test-unit proof requirements
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make the virtual environment (done by the other targets, too)
+
+# The stamp comes last: an interrupted installation goes on where it was.
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.9.30
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(STAMP) ## Start all, replay a sample (or MIMIC=DIR), verify
+	$(BIN)/wardstream demo $(if $(MIMIC),--mimic "$(MIMIC)")
+
+up: $(STAMP) ## Start Kafka, registry, PostgreSQL and the stream
+	$(BIN)/wardstream up
+
+down: $(STAMP) ## Stop all; the data stays
+	$(BIN)/wardstream down
+
+reset: $(STAMP) ## Stop all and delete the data (asks first)
+	$(BIN)/wardstream reset
+
+lint: $(STAMP) ## ruff, its formatter, mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## Lint, then every test but the campaigns
+	$(BIN)/pytest -m "not campaign"
+
+test-unit: $(STAMP) ## The tests that start nothing
+	$(BIN)/pytest tests/unit
+
+proof: $(STAMP) ## The long form of the proofs
+	$(BIN)/pytest -m campaign
+
+requirements: $(STAMP) ## Pin everything below requirements.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header requirements.in -o requirements.txt

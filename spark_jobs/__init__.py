@@ -1,0 +1,1 @@
+"""Spark jobs, one file a job."""

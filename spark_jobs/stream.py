@@ -1,0 +1,92 @@
+"""The stream: all topics from Kafka to PostgreSQL, exactly once.
+
+    settings -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
+
+Where a batch begins and ends is Spark's plan, read from its offset log; what is done is said by ops.ledger alone.
+Spark's checkpoint is scratch: a new one at every start, started from the ledger. SIGTERM lets the batch finish.
+Exit codes: 0 asked to stop, 75 another driver has the stream (not to be restarted), 1 anything else (restart).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.streaming import StreamingQuery
+
+from wardstream.contracts.model import Contract
+from wardstream.contracts.registry import SchemaSource
+from wardstream.logs import configure_logging
+from wardstream.settings import Settings, get_settings
+from wardstream.stream.decode import Judge, judge_batches, judged_schema
+from wardstream.stream.driver import Driver, Start, run
+
+
+def session(settings: Settings) -> SparkSession:
+    """A local Spark that listens on loopback only, speaks UTC and keeps its scratch in the state folder."""
+    return (
+        SparkSession.builder.appName("wardstream-stream")
+        .master(settings.spark_master)
+        .config("spark.jars", settings.spark_jars)
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", settings.stream_driver_memory)
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", "-Xss16m -XX:TieredStopAtLevel=1 -Dderby.system.home=/dev/null")
+        .config("spark.local.dir", str(settings.scratch_dir))
+        .config("spark.sql.warehouse.dir", str(settings.scratch_dir / "warehouse"))
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "1")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
+        .getOrCreate()
+    )
+
+
+def read(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
+    """Kafka records of the start's topics from exactly its offsets; data lost on the broker stops the stream."""
+    return (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.kafka)
+        .option("kafka.isolation.level", "read_committed")
+        .option("subscribe", ",".join(start.topics))
+        .option("startingOffsets", start.starting_offsets)
+        .option("maxOffsetsPerTrigger", settings.stream_max_offsets)
+        .option("failOnDataLoss", "true")
+        .load()
+    )
+
+
+def messages(records: DataFrame) -> DataFrame:
+    """The columns that a judgement needs; `timestamp` is the broker's LogAppendTime."""
+    return records.select("topic", "partition", "offset", F.col("timestamp").alias("broker_time"), "key", "value")
+
+
+def judged(records: DataFrame, contracts: dict[str, Contract], registry_url: str) -> DataFrame:
+    """Each message with its verdict and, where it is one, its event; on the executors, by the writer's schema."""
+    judge = Judge(contracts, SchemaSource(registry_url))
+    return records.mapInArrow(judge_batches(judge), from_arrow_schema(judged_schema(contracts)))
+
+
+def start_query(spark: SparkSession, settings: Settings, start: Start, driver: Driver) -> StreamingQuery:
+    """One streaming query over the start's topics, each batch handed to the driver's commit."""
+    contracts = {topic: driver.contracts[topic] for topic in start.topics}
+    events = judged(messages(read(spark, settings, start)), contracts, settings.registry)
+    return (
+        events.writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
+        .option("checkpointLocation", str(start.checkpoint))
+        .foreachBatch(lambda batch, batch_id: driver.process(start, batch.toArrow, batch_id))
+        .start()
+    )
+
+
+def main() -> int:
+    """Run the stream until it is asked to stop; returns the exit code."""
+    settings = get_settings()
+    configure_logging()
+    return run(settings, lambda: session(settings), start_query)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

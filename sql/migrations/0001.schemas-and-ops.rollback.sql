@@ -1,0 +1,1 @@
+DROP SCHEMA mart, ops, core, history CASCADE;

@@ -1,0 +1,2 @@
+DROP VIEW mart.patients;
+DROP TABLE core.patients, history.patients;

@@ -1,0 +1,2 @@
+DROP VIEW mart.admissions;
+DROP TABLE core.movements, core.encounters, history.admissions;

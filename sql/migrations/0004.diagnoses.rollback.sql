@@ -1,0 +1,2 @@
+DROP VIEW mart.diagnoses;
+DROP TABLE core.diagnoses, history.diagnoses;

@@ -1,0 +1,2 @@
+DROP VIEW mart.labs;
+DROP TABLE core.lab_results, history.labs;

@@ -1,0 +1,13 @@
+-- Where each message that should be refused is found: in quarantine, with its bytes.
+INSERT INTO placed (topic_id, partition, "offset", place, fault)
+SELECT
+    r.topic_id,
+    r.partition,
+    r."offset",
+    CASE WHEN q."offset" IS NULL THEN 'nowhere' ELSE 'quarantine' END,
+    CASE
+        WHEN q."offset" IS NULL THEN 'it is refused today (' || r.reason || ') and not in quarantine'
+        WHEN q.key IS DISTINCT FROM r.key OR q.value IS DISTINCT FROM r.value THEN 'its bytes in quarantine are others'
+    END
+FROM refused AS r
+LEFT JOIN ops.quarantine AS q ON (q.topic_id, q.partition, q."offset") = (r.topic_id, r.partition, r."offset")

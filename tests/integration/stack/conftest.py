@@ -1,0 +1,42 @@
+"""A real stack without the stream, on free ports, in a folder of its own; jars come from the user's cache."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wardstream import stack
+from wardstream.settings import Settings
+from wardstream.stack import paths
+
+PORTS = [name for name in Settings.model_fields if name.endswith("_port")]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all different because all are held while choosing."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def own_settings(folder: Path) -> Settings:
+    """Settings of a stack that shares nothing with another but the cache of jars."""
+    values: dict[str, object] = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    embedded = {"kafka_bootstrap_servers": "", "schema_registry_url": "", "database_url": "", "owner_database_url": ""}
+    return Settings(state_dir=folder / "state", **values, **embedded)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A running stack, stopped and deleted at the end."""
+    chosen = own_settings(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start(chosen, stream=False)
+        yield chosen
+    finally:
+        stack.stop(chosen)
+        paths.remove(chosen)

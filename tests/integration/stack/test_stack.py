@@ -1,0 +1,185 @@
+"""The servers as a user has them: started, killed, asked, stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+import psycopg
+import pytest
+
+from wardstream import stack
+from wardstream.settings import Settings
+from wardstream.stack import manager, paths, report, up
+
+SERVERS = ["postgres", "kafka", "registry"]
+
+
+def _wait(check: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _healthy(settings: Settings) -> set[str]:
+    return {row.part for row in report.rows(settings) if row.healthy}
+
+
+def _processes(settings: Settings) -> list[psutil.Process]:
+    """The process manager, the parts, and all they started."""
+    found = []
+    for pid in [manager.manager_pid(settings), *stack.pids(settings).values()]:
+        if pid is not None:
+            found += [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return found
+
+
+def _command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wardstream.stack.commands", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **stack.environment(settings)},
+    )
+
+
+def test_a_second_start_changes_nothing_and_is_quick(settings):
+    before, begun = stack.pids(settings), time.monotonic()
+    stack.start(settings, stream=False)
+    assert stack.pids(settings) == before and set(before) == set(SERVERS)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("part", SERVERS)
+def test_a_killed_part_comes_back(settings, part):
+    before = stack.pids(settings)[part]
+    os.kill(before, signal.SIGKILL)
+    assert _wait(lambda: stack.pids(settings).get(part) not in (None, before) and part in _healthy(settings), 40)
+
+
+def test_status_is_for_programs_too(settings):
+    answer = _command(settings, "status", "--json")
+    rows = {row["part"]: row for row in json.loads(answer.stdout)}
+    assert list(rows) == [*SERVERS, "stream"]
+    assert all(rows[part]["healthy"] and rows[part]["pid"] == stack.pids(settings)[part] for part in SERVERS)
+    assert rows["postgres"]["port"] == settings.postgres_port and rows["postgres"]["version"].startswith("18.")
+    assert rows["stream"]["state"] == "stopped"
+    assert answer.returncode == 1  # not all of it runs
+    assert "postgres" in _command(settings, "status").stdout
+
+
+def test_env_gives_connections_that_work(settings):
+    script = '{ "$0" -m wardstream.stack.commands env; echo \'printf %s "$DATABASE_URL"\'; } | sh'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **stack.environment(settings)},
+    )
+    with psycopg.connect(done.stdout) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("wardstream_writer",)
+
+
+def test_nothing_listens_beyond_loopback(settings):
+    listening = set()
+    for process in _processes(settings):
+        for connection in process.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (process.cmdline(), connection)
+                listening.add(connection.laddr.port)
+    wanted = {getattr(settings, name) for name in Settings.model_fields if name.endswith("_port")}
+    assert wanted <= listening
+
+
+def test_passwords_are_ours_alone(settings):
+    folder = settings.state_dir / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(settings.writer_url.replace(settings.password("wardstream_writer"), "guess"))
+    logs = "".join(file.read_text() for file in (settings.state_dir / "logs").iterdir())
+    assert not [role for role in folder.iterdir() if role.read_text().strip() in logs]
+
+
+def test_roles_can_do_what_they_must_and_no_more(settings):
+    with psycopg.connect(settings.owner_url) as owner:
+        supers = owner.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolname LIKE 'wardstream%'").fetchall()
+        assert supers == []
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            assert owner.execute(f"SHOW {name}").fetchone() == ("on",)
+    with psycopg.connect(settings.bi_url) as bi, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        bi.execute("CREATE TEMPORARY TABLE t (n int)")
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(settings.writer_url, dbname="wardstream_registry")
+
+
+def test_other_ports_need_a_restart(settings):
+    moved = settings.model_copy(update={"registry_port": settings.registry_port + 1})
+    with pytest.raises(stack.StackError, match="it runs with other settings"):
+        stack.start(moved, stream=False)
+    assert _wait(lambda: _healthy(settings) == set(SERVERS), 10)
+
+
+def test_the_stream_is_started_again_unless_it_is_fenced(settings):
+    def exits_with(code: int) -> up.Launch:
+        return up.Launch([sys.executable, "-c", f"raise SystemExit({code})"], cwd=settings.state_dir)
+
+    def starts() -> int:
+        return (settings.state_dir / "logs" / "manager.log").read_text().count("spawned: 'stream'")
+
+    manager.start(settings, "stream", exits_with(75))
+    time.sleep(2.5)
+    assert manager.states(settings)["stream"].name == "EXITED" and starts() == 1
+    manager.start(settings, "stream", exits_with(0))
+    assert _wait(lambda: starts() >= 4, 15)
+    manager.stop(settings, "stream")
+    assert manager.states(settings)["stream"].name in ("STOPPED", "EXITED")
+
+
+def test_a_part_can_be_stopped_and_started(settings):
+    stack.stop_part(settings, "registry")
+    assert "registry" not in stack.pids(settings)
+    stack.start_part(settings, "registry")
+    assert "registry" in _healthy(settings)
+
+
+def test_a_killed_process_manager_leaves_no_orphan_that_stays(settings):
+    family = _processes(settings)
+    manager_pid = manager.manager_pid(settings)
+    assert manager_pid is not None
+    os.kill(manager_pid, signal.SIGKILL)
+    if sys.platform == "linux":
+        assert not psutil.wait_procs(family, timeout=20)[1]
+    stack.start(settings, stream=False)
+    assert _healthy(settings) == set(SERVERS)
+
+
+def test_down_leaves_nothing_but_the_data(settings):
+    with psycopg.connect(settings.owner_url) as owner:
+        before = owner.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+    family = _processes(settings)
+    begun = time.monotonic()
+    answer = _command(settings, "down")
+    assert answer.returncode == 0, answer.stderr
+    assert time.monotonic() - begun < 10
+    assert not [process for process in family if process.is_running()]
+    assert not manager.leftovers(settings)
+    assert not (settings.state_dir / "run").exists()
+    assert not paths.socket_file(settings).exists()
+    assert _command(settings, "down").returncode == 0  # nothing to do
+    stack.start(settings, stream=False)
+    with psycopg.connect(settings.owner_url) as owner:
+        assert owner.execute("SELECT system_identifier FROM pg_control_system()").fetchone() == before
+
+
+def test_reset_deletes_the_folder_outside_too(settings):
+    assert _command(settings, "reset", "--yes").returncode == 0
+    assert not settings.state_dir.exists() and not paths.outside_dir(settings).exists()

@@ -1,0 +1,156 @@
+"""The command line: `wardstream …`. Each command is thin; what it does is in the module it calls."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from wardstream.contracts.commands import app as contracts_app
+from wardstream.contracts.model import ContractError
+from wardstream.contracts.registry import RegistryRefusedError, RegistryUnavailableError
+from wardstream.database import connect
+from wardstream.digest import digest as digests_of
+from wardstream.logs import configure_logging
+from wardstream.migrate import migrate as apply_migrations
+from wardstream.rebuild import rebuild as rebuild_core
+from wardstream.settings import get_settings
+from wardstream.sources.commands import app as replay_app
+from wardstream.sources.commands import replay_demo
+from wardstream.stack.commands import app
+from wardstream.stack.up import start
+from wardstream.stream.broker import TopicMissing
+from wardstream.stream.plan import PlanError
+from wardstream.verify.check import Report
+from wardstream.verify.check import verify as run_verify
+from wardstream.verify.reading import TopicUnreadableError
+
+app.add_typer(contracts_app, name="contracts", help="Check and register the contracts of the topics.")
+app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
+console = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+Wait = Annotated[float, typer.Option(help="Seconds to wait for the stream to reach the topics' ends.")]
+
+
+@app.command()
+def migrate() -> None:
+    """Apply the migrations of sql/migrations that the database lacks."""
+    applied = apply_migrations(get_settings())
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
+
+
+@app.command()
+def verify(wait: Wait = 60.0, as_json: AsJson = False) -> None:
+    """Prove that every message is in PostgreSQL once and that core is what history says; exit code 0 or 1."""
+    report = run_verify(get_settings(), wait)
+    if as_json:
+        typer.echo(json.dumps({"ok": not report.findings, **_plain(report)}, indent=2))
+    else:
+        show(report)
+    raise typer.Exit(1 if report.findings else 0)
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    return {
+        "findings": report.findings,
+        "notes": report.notes,
+        "tallies": [vars(tally) for tally in report.tallies],
+    }
+
+
+def show(report: Report) -> None:
+    """Print verify's table, its notes and its findings."""
+    heads = ("topic", "partition", "offsets", "received", "= stored", "+ duplicates", "+ quarantined")
+    table = Table(*heads, title="verify")
+    for t in report.tallies:
+        cells = (t.topic, t.partition, f"0 to {t.next_offset}", t.received, t.stored, t.duplicate, t.quarantined)
+        table.add_row(*map(str, cells))
+    console.print(table)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
+    for finding in report.findings:
+        console.print(f"FINDING: {finding}", style="red", markup=False, soft_wrap=True)
+    if not report.findings:
+        console.print("verified: nothing lost, nothing twice, core is what history says", style="green")
+
+
+@app.command()
+def rebuild() -> None:
+    """Compute core from history again and put it in place."""
+    marked = rebuild_core(get_settings())
+    for table, days in marked.items():
+        typer.echo(f"core.{table}: rows of {days} days changed")
+    if not marked:
+        typer.echo("core was what history says; nothing changed")
+
+
+@app.command()
+def digest(as_json: AsJson = False) -> None:
+    """Print one hash for each table of core and mart: equal hashes, equal contents."""
+    with connect(get_settings().owner_url, "wardstream digest") as conn:
+        found = digests_of(conn)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo("\n".join(f"{value}  {name}" for name, value in found.items()))
+
+
+@app.command()
+def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CSV files.")] = None) -> None:
+    """Start the stack, replay data into it, verify, and say where to look; the stack stays up."""
+    settings = get_settings()
+    begun = time.monotonic()
+    start(settings, stream=True, say=typer.echo)
+    replay_demo(settings, mimic)
+    report = run_verify(settings, wait_seconds=120.0)
+    show(report)
+    if report.findings:
+        raise typer.Exit(1)
+    typer.echo(
+        f"\nup, replayed and verified in {time.monotonic() - begun:.0f} s. Where to look:\n"
+        "  wardstream status                         each part, lag, age of the last commit\n"
+        "  wardstream env                            connection settings; eval \"$(wardstream env)\"\n"
+        f"  psql \"$WARDSTREAM_BI_DATABASE_URL\"        mart.patients, mart.admissions, mart.diagnoses, mart.labs\n"
+        f"  {settings.registry}/subjects   schemas\n"
+        "  wardstream replay mimic-iii DIR           again: verify then counts duplicates, digest stays the same\n"
+        "  make down                                 stop; the data stays until `wardstream reset`\n"
+        "(. .venv/bin/activate puts `wardstream` and `psql` on the path)"
+    )
+
+
+# Faults of the world around us get one line; anything else is a defect and keeps its traceback.
+EXPECTED = (
+    ContractError,
+    FileNotFoundError,
+    KafkaException,
+    PlanError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    TopicMissing,
+    TopicUnreadableError,
+    psycopg.OperationalError,
+)
+
+
+def main() -> None:
+    """Entry point of the `wardstream` command."""
+    configure_logging()
+    try:
+        app()
+    except EXPECTED as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        typer.secho(f"{type(error).__name__}: {text}", err=True, fg=typer.colors.RED)
+        typer.secho("is the stack up? `wardstream status` shows it, `wardstream up` starts it", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Contracts: what a topic carries, who owns it, and how a message is hashed, decoded and judged."""

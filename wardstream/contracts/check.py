@@ -1,0 +1,206 @@
+"""`wardstream contracts check`: everything that must hold between the files under schemas/, without a server.
+
+contract.yaml is held to the part of the Open Data Contract Standard v3.1 that we use, strictly: a rule that this code
+would not enforce (another option, another metric) is refused rather than ignored. The wire's own rules are in
+`wire_rules`, the immutability of released schemas in `lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wardstream.contracts.avro_tree import UnsafeSchema, expand
+from wardstream.contracts.codec import BadRecord, Decoder, Encoder, split
+from wardstream.contracts.examples import Example, load_examples
+from wardstream.contracts.lock import lock_problems
+from wardstream.contracts.model import Contract, ContractError, load_contract, short_type
+from wardstream.contracts.validate import KNOWN_OPTIONS, LENGTH_OPTIONS, RANGE_OPTIONS, Validator
+from wardstream.contracts.wire_rules import wire_problems
+
+CLASSES = frozenset({"internal", "personal", "health", "sensitive"})
+"""Classifications: no personal data; identifies or describes a person; health; other special categories."""
+
+_TOP_LEVEL = frozenset(
+    {"apiVersion", "kind", "id", "name", "version", "status", "domain", "tenant", "dataProduct", "tags", "price"}
+    | {"description", "team", "support", "slaProperties", "schema", "customProperties", "roles", "servers"}
+    | {"authoritativeDefinitions", "contractCreatedTs"}
+)
+_CUSTOM = frozenset({"historicalSources", "requiredFor", "dlq", "replayPolicy", "partitions"})
+_LOGICAL = {
+    **dict.fromkeys(("string", "bytes"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("double", "float"), "number"),
+    **dict.fromkeys(("record", "map"), "object"),
+    "boolean": "boolean",
+    "timestamp-micros": "timestamp",
+    "date": "date",
+    "array": "array",
+}
+_MOST_ID_LENGTH = 200
+
+
+def check_contracts(schemas_dir: Path) -> list[str]:
+    """All problems of all contracts, as sentences that begin with the file and say what to do; empty means good."""
+    folders = sorted(path for path in schemas_dir.glob("*") if path.is_dir())
+    if not folders:
+        return [f"{schemas_dir}: no topic folder; set WARDSTREAM_SCHEMAS_DIR to the schemas folder"]
+    problems = lock_problems(schemas_dir)
+    for folder in folders:
+        try:
+            contract = load_contract(folder)
+            wire = wire_problems(contract)
+            problems += wire
+            problems += [f"{contract.topic}/contract.yaml: {text}" for text in _document(contract)]
+            problems += [f"{contract.topic}/CHANGELOG.md: {text}" for text in _changelog(folder, contract)]
+            if not wire:
+                problems += _examples(folder, contract)
+        except (ContractError, UnsafeSchema) as error:
+            problems.append(str(error))
+    return problems
+
+
+def _document(contract: Contract) -> Iterator[str]:
+    document = contract.document
+    if document.get("apiVersion") != "v3.1.0" or document.get("kind") != "DataContract":
+        yield "must have `apiVersion: v3.1.0` and `kind: DataContract`"
+    for key in sorted(document.keys() - _TOP_LEVEL):
+        yield f"`{key}` is no key of the standard; what it has no word for goes under customProperties"
+    for key in ("id", "name", "version", "status", "description", "team"):
+        if not document.get(key):
+            yield f"needs `{key}`"
+    if not (document.get("description") or {}).get("purpose"):
+        yield "needs `description.purpose`"
+    if not any(member.get("role") == "owner" for member in (document.get("team") or {}).get("members", [])):
+        yield "needs a member with `role: owner` under team"
+    if len(document["schema"]) != 1 or document["schema"][0].get("physicalName") != contract.topic:
+        yield f"needs one schema with `physicalName: {contract.topic}`, like its folder"
+    slas = {sla.get("property") for sla in document.get("slaProperties", [])}
+    yield from (f"slaProperties needs `{name}`" for name in ("retention", "latency") if name not in slas)
+    yield from _custom(contract)
+    try:
+        _ = contract.retention_ms, Validator(contract)
+        if contract.key not in contract.required:
+            yield f"property {contract.key}: the primary key must be `required: true`"
+    except ContractError as error:
+        yield str(error).partition(": ")[2]
+    with contextlib.suppress(UnsafeSchema):  # reported with the wire
+        yield from _agreement(expand(contract.latest)["fields"], list(contract.properties.values()), "")
+    for name in (
+        "event_id",
+        "source",
+        "patient_id",
+        *(n for n, p in contract.properties.items() if p.get("primaryKey")),
+    ):
+        options = contract.properties.get(name, {}).get("logicalTypeOptions", {})
+        if options.get("minLength", 0) < 1 or options.get("maxLength", _MOST_ID_LENGTH + 1) > _MOST_ID_LENGTH:
+            yield f"property {name}: an id needs logicalTypeOptions minLength 1 and maxLength at most {_MOST_ID_LENGTH}"
+    if not contract.kinds:
+        yield "property kind: needs a quality rule `metric: invalidValues` with the allowed kinds"
+
+
+def _custom(contract: Contract) -> Iterator[str]:
+    names = {entry.get("property") for entry in contract.document.get("customProperties", [])}
+    yield from (f"customProperties: `{name}` is not known here" for name in sorted(map(str, names - _CUSTOM)))
+    yield from (f"customProperties: needs `{name}`" for name in ("dlq", "replayPolicy") if name not in names)
+    for kind, fields in contract.required_for.items():
+        if kind not in contract.kinds:
+            yield f"customProperties requiredFor: {kind} is no allowed kind"
+        yield from (f"customProperties requiredFor: no property {n}" for n in fields if n not in contract.properties)
+
+
+def _agreement(fields: list[Any], properties: list[Mapping[str, Any]], where: str) -> Iterator[str]:
+    """Where the properties of contract.yaml and the fields of the .avsc differ, nested records included."""
+    names, listed = [field["name"] for field in fields], [prop.get("name") for prop in properties]
+    yield from (f"property {where}{name}: missing, the .avsc has it" for name in names if name not in listed)
+    yield from (f"property {where}{name}: the .avsc has no such field" for name in listed if name not in names)
+    if sorted(names) == sorted(map(str, listed)) and names != listed:
+        yield f"properties {where or 'of the topic'} stand in another order than in the .avsc"
+    by_name = {prop.get("name"): prop for prop in properties}
+    for field in fields:
+        prop = by_name.get(field["name"])
+        if prop is None:
+            continue
+        path = where + field["name"]
+        branches = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        tree = next((branch for branch in branches if branch["type"] != "null"), branches[0])
+        kind = short_type(tree)
+        if prop.get("physicalType") != kind or prop.get("logicalType") != _LOGICAL.get(kind):
+            yield f"property {path}: must have `logicalType: {_LOGICAL.get(kind)}` and `physicalType: {kind}`"
+        if len(branches) == 1 and not prop.get("required"):
+            yield f"property {path}: the .avsc takes no null, so it is `required: true`"
+        yield from _rules(prop, kind, path, nested=bool(where))
+        if kind == "record":
+            yield from _agreement(tree["fields"], prop.get("properties", []), f"{path}.")
+        if kind == "array" and isinstance(tree["items"], dict) and tree["items"]["type"] == "record":
+            yield from _agreement(tree["items"]["fields"], prop.get("items", {}).get("properties", []), f"{path}[].")
+
+
+def _rules(prop: Mapping[str, Any], kind: str, path: str, *, nested: bool) -> Iterator[str]:
+    """Faults of one property's own words: description, class, and rules that the validator would not enforce."""
+    if not prop.get("description"):
+        yield f"property {path}: needs a description"
+    if prop.get("classification") not in CLASSES:
+        yield f"property {path}: classification is one of {sorted(CLASSES)}"
+    options = prop.get("logicalTypeOptions", {})
+    if nested and (options or prop.get("quality")):
+        yield f"property {path}: rules are enforced on top-level fields only; move it or drop the rule"
+    yield from (
+        f"property {path}: option {name} is not enforced here" for name in sorted(options.keys() - KNOWN_OPTIONS)
+    )
+    if kind != "string" and any(name in options for name in LENGTH_OPTIONS):
+        yield f"property {path}: lengths belong to strings"
+    if kind in ("string", "boolean", "bytes") and any(name in options for name in RANGE_OPTIONS):
+        yield f"property {path}: a {kind} has no minimum or maximum"
+    if kind in ("timestamp-micros", "date") and not nested:
+        for ends in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+            if not any(name in options for name in ends):
+                yield f"property {path}: a time needs a plausible {ends[0]} in logicalTypeOptions"
+    for rule in prop.get("quality", []):
+        if rule.get("type") == "text":
+            continue
+        if rule.get("metric") != "invalidValues" or rule.get("mustBe") != 0 or kind != "string":
+            yield f"property {path}: the only quality rule enforced is `invalidValues` of a string with `mustBe: 0`"
+        elif not rule.get("arguments", {}).get("validValues"):
+            yield f"property {path}: invalidValues needs arguments.validValues"
+
+
+def _changelog(folder: Path, contract: Contract) -> Iterator[str]:
+    file = folder / "CHANGELOG.md"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    if str(contract.document.get("version")) not in text:
+        yield f"needs an entry for version {contract.document.get('version')}"
+    yield from (f"needs a word on schema v{number}" for number in contract.versions if f"v{number}" not in text)
+
+
+def _examples(folder: Path, contract: Contract) -> list[str]:
+    problems = []
+    validator = Validator(contract)
+    seen: set[tuple[int, bool]] = set()
+    for example in load_examples(folder, contract):
+        seen.add((example.version, example.reason is None))
+        where = example.file.relative_to(folder.parent).as_posix()
+        try:
+            said = judge(contract, validator, example)
+        except ValueError as error:
+            problems.append(f"{where}: cannot be written with v{example.version}: {error}")
+            continue
+        if said != example.reason:
+            problems.append(f"{where}: should be {example.reason or 'accepted'}, but is {said or 'accepted'}")
+    for version in contract.versions:
+        for valid, word in ((True, "valid"), (False, "invalid")):
+            if (version, valid) not in seen:
+                problems.append(f"{contract.topic}/examples/v{version}/{word}: needs at least one .json file")
+    return problems
+
+
+def judge(contract: Contract, validator: Validator, example: Example) -> str | None:
+    """The reason why the stream would refuse an example, or None: written, read and validated as it would be there."""
+    schema = contract.versions[example.version]
+    message = Encoder(schema, 1).encode(example.event)
+    try:
+        return validator(Decoder(schema).decode(split(message)[1]), example.broker_time_us)
+    except BadRecord as bad:
+        return bad.reason

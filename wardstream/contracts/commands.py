@@ -1,0 +1,49 @@
+"""`wardstream contracts check | lock | register`: the command line over `check`, `lock` and `registry`."""
+
+from __future__ import annotations
+
+import typer
+
+from wardstream.contracts.check import check_contracts
+from wardstream.contracts.lock import LOCK_FILE, add_to_lock
+from wardstream.contracts.model import ContractError
+from wardstream.contracts.registry import RegistryRefused, RegistryUnavailable, register_all
+from wardstream.settings import get_settings
+
+app = typer.Typer(no_args_is_help=True, help="The contracts of the topics: schemas/<topic>/.")
+
+
+@app.command()
+def check() -> None:
+    """Check all contracts without a server; exit code 1 and one line a problem where something is wrong."""
+    folder = get_settings().schemas_dir
+    problems = check_contracts(folder)
+    for problem in problems:
+        typer.secho(problem, err=True, fg=typer.colors.RED)
+    if problems:
+        typer.echo(f"{len(problems)} problem(s) in {folder}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"contracts in {folder} are in order")
+
+
+@app.command()
+def lock() -> None:
+    """Release new schema versions: add them to SHA256SUMS, after which they may not change."""
+    folder = get_settings().schemas_dir
+    for path in add_to_lock(folder):
+        typer.echo(f"added {path}")
+    typer.echo(f"{folder / LOCK_FILE} is complete")
+
+
+@app.command()
+def register() -> None:
+    """Register all versions in the schema registry, under FULL_TRANSITIVE; may be repeated."""
+    try:
+        result = register_all(get_settings())
+    except (ContractError, RegistryRefused, RegistryUnavailable) as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from error
+    for schema in result.schemas:
+        word = "registered" if schema.new else "was there"
+        typer.echo(f"{schema.subject} v{schema.version}: id {schema.schema_id}, {word}")
+    typer.echo("nothing to do" if not result.changed else "done")

@@ -1,0 +1,73 @@
+"""Kafka topics as the contracts want them: made once, with the broker's clock on every record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.error import KafkaError
+
+from wardstream.contracts.model import load_contracts
+from wardstream.settings import Settings
+
+
+class TopicError(RuntimeError):
+    """Kafka would not make or describe a topic; the message names the topic and Kafka's error code."""
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    """A client for topics. Keep a reference to it while its futures are awaited: they die with it."""
+    return AdminClient({"bootstrap.servers": settings.kafka, "client.id": "wardstream-contracts"})
+
+
+def create_topics(settings: Settings, timeout_seconds: float = 30.0, replication: int = 1) -> dict[str, bool]:
+    """Make the topics of all contracts; topic -> whether it was made now. Repeatable; existing topics stay as they are.
+
+    LogAppendTime: a record's timestamp is the broker's, which the rule against clocks ahead compares with.
+    TopicError where Kafka refuses or does not answer within the timeout.
+    """
+    admin = admin_client(settings)
+    wanted = [
+        NewTopic(
+            contract.topic,
+            num_partitions=contract.partitions or settings.topic_partitions,
+            replication_factor=replication,
+            config={
+                "retention.ms": str(contract.retention_ms),
+                "message.timestamp.type": "LogAppendTime",
+                "min.insync.replicas": str(max(1, replication - 1)),
+                "cleanup.policy": "delete",
+            },
+        )
+        for contract in load_contracts(settings.schemas_dir).values()
+    ]
+    created: dict[str, bool] = {}
+    for topic, future in admin.create_topics(wanted, request_timeout=timeout_seconds).items():
+        try:
+            future.result(timeout=timeout_seconds)
+            created[topic] = True
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TopicError(f"topic {topic} could not be made: {error.args[0].name()}") from error
+            created[topic] = False
+        except TimeoutError as error:
+            raise TopicError(f"topic {topic} could not be made: no answer in {timeout_seconds:g} s") from error
+    return created
+
+
+def topic_ids(admin: AdminClient, topics: Iterable[str], timeout_seconds: float = 30.0) -> dict[str, str]:
+    """Topic -> Kafka's id of it (22 characters), which a topic that is deleted and made again does not keep.
+
+    TopicError for a topic that does not exist or no answer within the timeout.
+    """
+    ids: dict[str, str] = {}
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_seconds)
+    for topic, future in futures.items():
+        try:
+            ids[topic] = str(future.result(timeout=timeout_seconds).topic_id)
+        except KafkaException as error:
+            raise TopicError(f"topic {topic} could not be described: {error.args[0].name()}") from error
+        except TimeoutError as error:
+            raise TopicError(f"topic {topic} could not be described: no answer in {timeout_seconds:g} s") from error
+    return ids

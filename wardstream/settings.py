@@ -1,0 +1,125 @@
+"""All settings of Wardstream in one object, read from the environment (see .env.example).
+
+Every part of the code sees servers only as URLs from here; only `wardstream.stack` knows whether they are
+embedded processes or somebody's cluster. Nothing here opens a file or a connection, except for reading the
+passwords that the embedded stack generated into the state folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _short_dir() -> Path:
+    # PostgreSQL refuses to run as root: its files then go where an unprivileged user reaches them. /var/lib and not
+    # /var/tmp, because data left alone for a month in /var/tmp is swept away on many systems.
+    return Path("/var/lib") if os.geteuid() == 0 else Path("/var/tmp")  # noqa: S108 - a folder of its own is made in it
+
+
+class Settings(BaseSettings):
+    """Settings, one environment variable each (prefix WARDSTREAM_ except for the four servers' usual names)."""
+
+    model_config = SettingsConfigDict(env_prefix="WARDSTREAM_", env_file=".env", extra="ignore", populate_by_name=True)
+
+    # folders
+    state_dir: Path = Field(default=PROJECT_ROOT / ".wardstream", description="All state of the embedded stack.")
+    cache_dir: Path = Field(default=Path("~/.cache/wardstream"), description="Downloaded jars, shared by clones.")
+    short_dir: Path = Field(default_factory=_short_dir, description="For what cannot lie in a deep or private folder.")
+    schemas_dir: Path = Field(default=PROJECT_ROOT / "schemas", description="One folder a topic: its contract.")
+    sql_dir: Path = Field(default=PROJECT_ROOT / "sql", description="Migrations, commit and fold SQL.")
+
+    # ports of the embedded stack (loopback)
+    kafka_port: int = 19092
+    kafka_controller_port: int = 19093
+    registry_port: int = 18081
+    registry_management_port: int = 18082
+    postgres_port: int = 15432
+
+    # where jars come from; empty means: Maven Central
+    maven_repository: str = Field(default="", description="Base URL of a mirror that serves the same artifacts.")
+
+    # servers; empty means: the embedded one
+    kafka_bootstrap_servers: str = Field(default="", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    schema_registry_url: str = Field(default="", validation_alias="SCHEMA_REGISTRY_URL")
+    database_url: str = Field(default="", validation_alias="DATABASE_URL", description="Role wardstream_writer.")
+    owner_database_url: str = Field(default="", description="Role wardstream_owner; migrations, verify, rebuild.")
+    database_name: str = "wardstream"
+
+    # the hospital
+    facility_timezone: str = Field(default="America/New_York", description="Used for days and hours only.")
+
+    # the stream
+    stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
+    stream_max_offsets: int = Field(default=50_000, ge=1, description="Most events in one batch; bounds memory.")
+    stream_driver_memory: str = "1g"
+    spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")
+    stream_takeover_seconds: float = Field(default=15.0, gt=0, description="A heartbeat older than this is dead.")
+    spark_jars: str = Field(default="", description="Jars for Spark, comma-separated; the embedded stack fills it in.")
+    topic_partitions: int = Field(default=1, ge=1)
+
+    @field_validator("facility_timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        ZoneInfo(value)
+        return value
+
+    @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def scratch_dir(self) -> Path:
+        """For what a stream may lose: Spark's checkpoints and shuffle files."""
+        return self.state_dir / "scratch"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The facility's time zone."""
+        return ZoneInfo(self.facility_timezone)
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def registry(self) -> str:
+        """Base URL of the Confluent-compatible registry API, without a trailing slash."""
+        return self.schema_registry_url.rstrip("/") or f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7"
+
+    def password(self, role: str) -> str:
+        """The generated password of an embedded role; FileNotFoundError before the first `wardstream up`."""
+        return (self.state_dir / "secrets" / role).read_text().strip()
+
+    def _embedded_url(self, role: str) -> str:
+        return f"postgresql://{role}:{self.password(role)}@127.0.0.1:{self.postgres_port}/{self.database_name}"
+
+    @property
+    def writer_url(self) -> str:
+        """PostgreSQL as the writer: what the stream uses."""
+        return self.database_url or self._embedded_url("wardstream_writer")
+
+    @property
+    def owner_url(self) -> str:
+        """PostgreSQL as the owner of the schemas: migrations, verify, rebuild."""
+        return self.owner_database_url or self._embedded_url("wardstream_owner")
+
+    @property
+    def bi_url(self) -> str:
+        """PostgreSQL as the read-only BI user, who sees schema mart alone."""
+        return self._embedded_url("wardstream_bi")
+
+
+@functools.lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Sources: readers of hospital data that publish it to Kafka as Avro events."""

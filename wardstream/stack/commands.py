@@ -1,0 +1,144 @@
+"""The commands for the embedded stack: up, down, status, logs, reset, env. Mounted by `wardstream.cli`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from wardstream.settings import Settings, get_settings
+from wardstream.stack import manager, paths, report, up
+from wardstream.stack.env import export_lines, redact, shell_variables
+from wardstream.stack.errors import StackError
+from wardstream.stack.parts import PARTS
+
+app = typer.Typer(no_args_is_help=True, help="The embedded stack: local processes on loopback.")
+FILES = (*PARTS, "manager")
+
+
+def _fail(settings: Settings, error: Exception) -> NoReturn:
+    typer.secho(redact(str(error), settings), err=True, fg=typer.colors.RED)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _one_line_errors(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except StackError as error:
+        _fail(settings, error)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; `wardstream up` goes on from here, `wardstream down` stops what runs", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command(name="up")
+def up_command(
+    stream: Annotated[bool, typer.Option(help="Start the stream as well.")] = True,
+) -> None:
+    """Start what does not run yet, and wait until all is ready."""
+    settings = get_settings()
+    with _one_line_errors(settings):
+        up.start(settings, stream, typer.echo)
+    typer.echo("the stack is up; `wardstream status` shows it, `wardstream env` the connection settings")
+
+
+@app.command()
+def down() -> None:
+    """Stop everything; the data stays."""
+    settings = get_settings()
+    with _one_line_errors(settings):
+        up.stop(settings)
+    typer.echo(f"stopped; the data stays in {settings.state_dir}")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show each part; exit code 0 only when all are running and healthy."""
+    settings = get_settings()
+    rows = report.rows(settings)
+    if as_json:
+        typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
+    else:
+        table = Table("part", "state", "healthy", "pid", "port", "version", "lag", "last commit")
+        for row in rows:
+            age = "" if row.last_commit_age_s is None else f"{row.last_commit_age_s:.1f} s ago"
+            cells = (row.part, row.state, "yes" if row.healthy else "no", row.pid, row.port, row.version, row.lag, age)
+            table.add_row(*("" if cell is None else str(cell) for cell in cells))
+        Console().print(table)
+    raise typer.Exit(0 if all(row.healthy for row in rows) else 1)
+
+
+@app.command()
+def logs(
+    part: Annotated[str | None, typer.Argument(help=f"One of {', '.join(FILES)}; all without it.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=1)] = 40,
+) -> None:
+    """Show the end of the logs."""
+    settings = get_settings()
+    if part is not None and part not in FILES:
+        _fail(settings, StackError("logs", f"there is no part {part}", f"wardstream logs {'|'.join(FILES)}"))
+    chosen = [part] if part else list(FILES)
+    for name in chosen:
+        for line in manager.last_lines(settings, name, lines).splitlines():
+            typer.echo(line if part else f"{name:<9}| {line}")
+    if follow:
+        with _one_line_errors(settings):
+            _follow(settings, chosen)
+
+
+def _follow(settings: Settings, chosen: list[str]) -> None:
+    files = {name: paths.log_file(settings, name) for name in chosen}
+    positions = {name: _size(file) for name, file in files.items()}
+    while True:
+        for name, file in files.items():
+            size = _size(file)
+            if size < positions[name]:
+                positions[name] = 0  # rotated
+            if size > positions[name]:
+                with file.open(errors="replace") as stream:
+                    stream.seek(positions[name])
+                    text = redact(stream.read(), settings)
+                positions[name] = size
+                for line in text.splitlines():
+                    typer.echo(line if len(chosen) == 1 else f"{name:<9}| {line}")
+        time.sleep(0.3)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop everything and delete all data of this stack."""
+    settings = get_settings()
+    if not yes:
+        typer.confirm(f"delete all data in {settings.state_dir}?", abort=True)
+    with _one_line_errors(settings):
+        up.stop(settings)
+        paths.remove(settings)
+    typer.echo("deleted; `wardstream up` starts with nothing")
+
+
+@app.command()
+def env() -> None:
+    """Print the connection settings, for `eval "$(wardstream env)"`."""
+    settings = get_settings()
+    try:
+        for line in export_lines(shell_variables(settings)):
+            typer.echo(line)
+    except FileNotFoundError:
+        _fail(settings, StackError("env", "there are no passwords yet", "wardstream up"))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,71 @@
+"""Settings as environment variables: for the parts we start, for children of tests, and for a person's shell."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from pydantic.fields import FieldInfo
+
+from wardstream.settings import Settings
+from wardstream.stack import jars
+from wardstream.stack.java import java_env
+
+BASE = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "USER")
+PASSED_ON = ("WARDSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "DATABASE_URL", "SPARK_", "PYTHON")
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable of one setting."""
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else f"WARDSTREAM_{name.upper()}"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Every setting as its environment variable, so that a child process has the same settings object."""
+    values = {variable(n, f): str(getattr(settings, n)) for n, f in type(settings).model_fields.items()}
+    if not values["WARDSTREAM_SPARK_JARS"]:
+        values["WARDSTREAM_SPARK_JARS"] = ",".join(str(path) for path in jars.spark_jars(settings))
+    return values
+
+
+def stream_environment(settings: Settings) -> dict[str, str]:
+    """What the stream gets beside the base: our own variables of the same kinds, the settings, and Java."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    java = java_env(settings)
+    return {**ours, **environment(settings), "JAVA_HOME": java["JAVA_HOME"]}
+
+
+def base_environment(settings: Settings, with_java: bool) -> dict[str, str]:
+    """The few variables of our own environment that a server needs; the rest must not change how it behaves."""
+    base = {name: os.environ[name] for name in BASE if name in os.environ}
+    if with_java:
+        base["PATH"] = java_env(settings)["PATH"]
+    return base
+
+
+def shell_variables(settings: Settings) -> dict[str, str]:
+    """The connection settings for a shell; fails with FileNotFoundError before the first `up`."""
+    shown = {
+        "DATABASE_URL": settings.writer_url,
+        "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url,
+        "WARDSTREAM_BI_DATABASE_URL": settings.bi_url,
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
+        "SCHEMA_REGISTRY_URL": settings.registry,
+    }
+    every = environment(settings)
+    kept = ("WARDSTREAM_STATE_DIR", "WARDSTREAM_CACHE_DIR", "WARDSTREAM_SHORT_DIR")
+    return shown | {name: value for name, value in every.items() if name.endswith("_PORT") or name in kept}
+
+
+def export_lines(variables: dict[str, str]) -> list[str]:
+    """Lines that a POSIX shell can eval, whatever the values hold."""
+    return [f"export {name}='" + value.replace("'", "'\"'\"'") + "'" for name, value in variables.items()]
+
+
+def redact(text: str, settings: Settings) -> str:
+    """Text without the generated passwords and without the password of any URL in it."""
+    folder = settings.state_dir / "secrets"
+    for file in folder.iterdir() if folder.is_dir() else []:
+        text = text.replace(file.read_text().strip() or "\0", "***")
+    return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", text)

@@ -1,0 +1,148 @@
+"""One Kafka node, broker and controller in one JVM (KRaft), on loopback: for one machine, not for a cluster.
+
+Replication is 1, so acknowledged events outlive the death of any process, but not the loss of the disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import shutil
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from wardstream.settings import Settings
+from wardstream.stack import jars, java
+from wardstream.stack.errors import StackError
+from wardstream.stack.parts import Launch
+from wardstream.stack.paths import folder
+
+HEAP = "-Xmx384m"
+
+PROPERTIES = """# generated at every start by wardstream.stack.kafka; change it there
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+log.dirs={data}
+auto.create.topics.enable=false
+
+# one node: nobody to replicate to, and few partitions to open at a start
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+
+# after kill -9 the old session has to run out before the broker may register again: 5 s instead of 11
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+group.initial.rebalance.delay.ms=0
+controlled.shutdown.max.retries=1
+
+# small, for a laptop
+log.cleaner.dedupe.buffer.size=8388608
+log.cleaner.threads=1
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+num.recovery.threads.per.data.dir=2
+"""
+
+LOGGING = """# generated at every start by wardstream.stack.kafka
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %p %m (%c{1})%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = info
+logger.network.name = kafka.network
+logger.network.level = info
+"""
+
+
+def home(settings: Settings) -> Path:
+    """The folder of the log segments and the generated configuration."""
+    return folder(settings, "kafka")
+
+
+def version() -> str:
+    """The pinned version of Kafka."""
+    return jars.version_of("kafka", "kafka_2.13")
+
+
+def properties(settings: Settings, data: Path) -> str:
+    """The text of server.properties."""
+    return PROPERTIES.format(
+        port=settings.kafka_port,
+        controller_port=settings.kafka_controller_port,
+        data=str(data).replace("\\", "\\\\"),
+    )
+
+
+def prepare(settings: Settings) -> None:
+    """Format the storage if that was never done, and write the configuration; the broker must not be running."""
+    place = home(settings)
+    (place / "log4j2.properties").write_text(LOGGING)
+    data = place / "data"
+    if not data.exists():
+        fresh = place / "data.part"  # renamed when complete: an interrupted format never looks like a broker's data
+        shutil.rmtree(fresh, ignore_errors=True)
+        (place / "format.properties").write_text(properties(settings, fresh))
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [*_java(settings), "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster]
+        command += ["-c", str(place / "format.properties")]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            last = (result.stderr or result.stdout).strip()[-500:]
+            raise StackError("kafka", f"formatting failed: {last}", "df -h; wardstream up")
+        fresh.rename(data)
+    (place / "server.properties").write_text(properties(settings, data))
+
+
+def _java(settings: Settings) -> list[str]:
+    config = home(settings) / "log4j2.properties"
+    flags = [
+        HEAP,
+        "-Djava.awt.headless=true",
+        f"-Dlog4j2.configurationFile={config}",
+        "-Dcom.sun.management.jmxremote=false",
+    ]
+    return [str(java.executable()), *flags, "-cp", jars.classpath(settings, "kafka")]
+
+
+def launch(settings: Settings) -> Launch:
+    """The broker's command."""
+    place = home(settings)
+    return Launch([*_java(settings), "kafka.Kafka", str(place / "server.properties")], cwd=place)
+
+
+def ready(settings: Settings) -> bool:
+    """Whether the broker answers for its metadata."""
+    try:
+        # asked first, because the client library reports each refused connection on stderr
+        socket.create_connection(("127.0.0.1", settings.kafka_port), timeout=1).close()
+    except OSError:
+        return False
+    quiet = logging.getLogger("wardstream.stack.kafka.client")
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{settings.kafka_port}"}, logger=quiet)
+    try:
+        return len(admin.list_topics(timeout=2).brokers) == 1
+    except KafkaException:
+        return False

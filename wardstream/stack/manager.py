@@ -1,0 +1,214 @@
+"""The process manager (supervisord): starting it, asking it, and ending whatever a killed one left behind.
+
+It runs detached, listens on a Unix socket that only we can open, and starts a part again when it dies. Which parts
+there are and in which order they start is not its business: see up.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from wardstream.settings import Settings
+from wardstream.stack import postgres
+from wardstream.stack.config import launch_file, manager_config
+from wardstream.stack.env import base_environment, redact
+from wardstream.stack.errors import StackError
+from wardstream.stack.parts import Launch, ports
+from wardstream.stack.paths import log_file, make_outside_dir, outside_dir, run_dir, socket_file
+
+START_SECONDS = 10.0
+ALIVE = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
+
+
+@dataclass(frozen=True)
+class State:
+    """What the process manager says of one part."""
+
+    name: str
+    pid: int
+    uptime: float
+
+
+def _rpc(settings: Settings) -> Any:
+    # a proxy of its own for every call: they are not safe to share between threads
+    return xmlrpc.client.ServerProxy(
+        "http://127.0.0.1", transport=SupervisorTransport(None, None, f"unix://{socket_file(settings)}")
+    ).supervisor
+
+
+def manager_pid(settings: Settings) -> int | None:
+    """The process manager's pid if it answers."""
+    if not socket_file(settings).exists():
+        return None
+    try:
+        return int(_rpc(settings).getPID())
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return None
+
+
+def states(settings: Settings) -> dict[str, State]:
+    """Each part's state; empty when the process manager does not run."""
+    if manager_pid(settings) is None:
+        return {}
+    return {
+        info["name"]: State(info["statename"], info["pid"], float(info["now"] - info["start"] if info["pid"] else 0))
+        for info in _rpc(settings).getAllProcessInfo()
+    }
+
+
+def ensure_running(settings: Settings) -> None:
+    """Start the process manager if it does not run."""
+    if manager_pid(settings) is not None:
+        return
+    if socket_file(settings).parent == outside_dir(settings):
+        make_outside_dir(settings)
+    socket_file(settings).unlink(missing_ok=True)
+    config = run_dir(settings) / "manager.conf"
+    config.write_text(manager_config(settings))
+    log = log_file(settings, "manager")
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+    deadline = time.monotonic() + START_SECONDS
+    while manager_pid(settings) is None:
+        if result.returncode or time.monotonic() > deadline:
+            why = (result.stderr or result.stdout).strip().splitlines()[-1:] or [f"it does not answer, see {log}"]
+            raise StackError("manager", why[0], "wardstream down; wardstream up")
+        time.sleep(0.05)
+
+
+def _spec(settings: Settings, part: str, launch: Launch) -> dict[str, object]:
+    return {
+        **asdict(launch),
+        "cwd": str(launch.cwd),
+        "user": list(launch.user) if launch.user else None,
+        "env": dict(launch.env),
+        "orphan_signal": int(launch.orphan_signal),
+        "marker": marker(settings, part),
+        "ports": ports(settings, part),
+        "pause": 1.0 if part == "stream" else 0.0,
+    }
+
+
+def same_launch(settings: Settings, part: str, launch: Launch) -> bool:
+    """Whether a part was started with this same command and these same settings."""
+    try:
+        before = json.loads(launch_file(settings, part).read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return all(before.get(key) == value for key, value in _spec(settings, part, launch).items())
+
+
+def start(settings: Settings, part: str, launch: Launch) -> None:
+    """Have the process manager start a part and keep it running; does not wait until it is ready."""
+    base = base_environment(settings, with_java=part == "stream")
+    spec = {**_spec(settings, part, launch), "base": base, "manager": manager_pid(settings)}
+    file = launch_file(settings, part)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds passwords
+    with os.fdopen(handle, "w") as stream:
+        json.dump(spec, stream, indent=1)
+    with contextlib.suppress(FileNotFoundError):
+        file.with_suffix(".started").unlink()
+    try:
+        _rpc(settings).startProcess(part, False)
+    except xmlrpc.client.Fault as fault:
+        if "ALREADY_STARTED" not in fault.faultString:
+            raise StackError(part, fault.faultString, f"wardstream logs {part}") from fault
+
+
+def stop(settings: Settings, part: str) -> None:
+    """Stop a part as its stop signal says, wait for it, and end what it left behind."""
+    state = states(settings).get(part)
+    if state is None:
+        return
+    family = _family(state.pid)
+    if state.name in ALIVE:
+        try:
+            _rpc(settings).stopProcess(part, True)
+        except xmlrpc.client.Fault as fault:
+            if "NOT_RUNNING" not in fault.faultString:
+                raise StackError(part, fault.faultString, "wardstream down") from fault
+    end(family, grace=2.0)
+
+
+def shut_down(settings: Settings) -> None:
+    """End the process manager itself, then every process of this stack that is still there, and clear `run`."""
+    pid = manager_pid(settings)
+    if pid is not None:
+        process = psutil.Process(pid)
+        with contextlib.suppress(xmlrpc.client.Error, OSError, http.client.HTTPException):
+            _rpc(settings).shutdown()
+        end([process], grace=5.0, ask=False)
+    end(leftovers(settings), grace=5.0)
+    socket_file(settings).unlink(missing_ok=True)
+    shutil.rmtree(settings.state_dir / "run", ignore_errors=True)
+
+
+def marker(settings: Settings, part: str) -> str:
+    """The value of WARDSTREAM_PART in the environment of a part and of everything it starts."""
+    return f"{part}@{settings.state_dir}"
+
+
+def leftovers(settings: Settings) -> list[psutil.Process]:
+    """Processes of this stack whose process manager is gone: known by their environment, PostgreSQL by its pid file."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            value = process.environ().get("WARDSTREAM_PART", "")
+            if value.endswith(f"@{settings.state_dir}") and process.pid != os.getpid():
+                found.append(process)
+    # PostgreSQL writes its title over its environment: it is known by its pid file and its command line
+    data = postgres.home(settings) / "data" if settings.state_dir.exists() else None
+    if data is not None and (data / "postmaster.pid").exists():
+        with contextlib.suppress(psutil.Error, ValueError):
+            process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+            if str(data) in process.cmdline():
+                found.append(process)
+    with contextlib.suppress(FileNotFoundError, ValueError, psutil.Error):
+        process = psutil.Process(int((settings.state_dir / "run" / "manager.pid").read_text()))
+        if str(settings.state_dir / "run" / "manager.conf") in process.cmdline():
+            found.append(process)
+    return found
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid) if pid else None
+        return [process, *process.children(recursive=True)] if process else []
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end(processes: list[psutil.Process], grace: float, ask: bool = True) -> None:
+    """Wait for processes to end; ask them first unless they know already; kill those that do not in time."""
+    alive = [process for process in processes if process.is_running()]
+    for process in alive if ask else []:
+        with contextlib.suppress(psutil.Error):
+            # a PostgreSQL server that is asked with TERM waits for its clients
+            process.send_signal(2 if process.name() == "postgres" else 15)
+    _, stubborn = psutil.wait_procs(alive, timeout=grace)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=5)
+
+
+def last_lines(settings: Settings, part: str, count: int = 12) -> str:
+    """The end of a part's log, without secrets."""
+    try:
+        text = log_file(settings, part).read_text(errors="replace")
+    except FileNotFoundError:
+        return "(no log)"
+    return redact("\n".join(text.splitlines()[-count:]), settings)

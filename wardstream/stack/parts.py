@@ -1,0 +1,56 @@
+"""What the process manager has to know of a part: its name, ports, and the command that runs it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from wardstream.settings import Settings
+
+PARTS = ("postgres", "kafka", "registry", "stream")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command to run in the foreground: what `launch.py` turns itself into."""
+
+    argv: list[str]
+    cwd: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: tuple[int, int] | None = None
+    """uid and gid to run under; None: ours."""
+    orphan_signal: signal.Signals = signal.SIGTERM
+    """Sent by the kernel when the process manager dies."""
+
+
+def _is_embedded(address: str, port: int) -> bool:
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    return parts.hostname in ("127.0.0.1", "localhost") and parts.port == port
+
+
+def embedded_parts(settings: Settings) -> list[str]:
+    """The parts that run here: those whose address is the embedded one, whether it was set (`env`) or left empty."""
+    registry = _is_embedded(settings.registry, settings.registry_port)
+    urls = (settings.database_url, settings.owner_database_url)
+    database = not all(url and not _is_embedded(url, settings.postgres_port) for url in urls)
+    chosen = {
+        "postgres": database or registry,  # the registry keeps its schemas in PostgreSQL
+        "kafka": _is_embedded(settings.kafka, settings.kafka_port),
+        "registry": registry,
+        "stream": True,
+    }
+    return [part for part in PARTS if chosen[part]]
+
+
+def ports(settings: Settings, part: str) -> dict[str, int]:
+    """The ports of a part, by the environment variable that sets each; the first is the one to show."""
+    names = {
+        "postgres": ["postgres_port"],
+        "kafka": ["kafka_port", "kafka_controller_port"],
+        "registry": ["registry_port", "registry_management_port"],
+        "stream": [],
+    }
+    return {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in names[part]}

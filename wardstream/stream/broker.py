@@ -1,0 +1,68 @@
+"""What the broker says of topics: their ids, their partitions, and where each partition begins and ends.
+
+Ends are those a read_committed reader can reach (the last stable offset), as everywhere in Wardstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+Partition = tuple[str, int]  # topic name, partition number
+
+
+class TopicMissing(Exception):
+    """A topic with a contract is not on the broker."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The offsets of one partition that can be read: [start, end)."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    start: int
+    end: int
+
+
+class Broker:
+    """Asks one broker about a fixed set of topics. Errors are KafkaException; each call takes at most 15 s."""
+
+    def __init__(self, bootstrap_servers: str, topics: Iterable[str]) -> None:
+        self.topics = sorted(topics)
+        # The client is kept: the futures of its calls die with it.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000})
+
+    def _describe(self) -> Mapping[str, tuple[str, int]]:
+        described = self._admin.describe_topics(TopicCollection(self.topics), request_timeout=15)
+        found = {}
+        for topic, future in described.items():
+            try:
+                description = future.result()
+            except KafkaException as error:
+                if error.args[0].name() == "UNKNOWN_TOPIC_OR_PART":
+                    raise TopicMissing(f"topic {topic} is not on the broker; run `wardstream up`") from None
+                raise
+            found[topic] = (str(description.topic_id), len(description.partitions))
+        return found
+
+    def topic_ids(self) -> dict[str, str]:
+        """Kafka's id of each topic, by name."""
+        return {topic: topic_id for topic, (topic_id, _) in self._describe().items()}
+
+    def extents(self) -> list[Extent]:
+        """Every partition of every topic with its first offset and its end."""
+        described = self._describe()
+        partitions = [(topic, p) for topic, (_, number) in described.items() for p in range(number)]
+        starts = self._offsets(partitions, OffsetSpec.earliest())
+        ends = self._offsets(partitions, OffsetSpec.latest())
+        return [Extent(t, described[t][0], p, starts[t, p], ends[t, p]) for t, p in sorted(partitions)]
+
+    def _offsets(self, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
+        asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
+        futures = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=15)
+        return {(at.topic, at.partition): int(future.result().offset) for at, future in futures.items()}

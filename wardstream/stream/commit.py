@@ -1,0 +1,359 @@
+"""Everything between BEGIN and COMMIT: one batch of events into PostgreSQL, exactly once.
+
+`Committer.commit` is the protocol, top to bottom; its statements are sql/protocol, sql/commit and sql/folds:
+
+    stage        COPY into temporary tables; no lock is held
+    lock         one commit lock for the database, in a statement of its own (READ COMMITTED: what follows sees all
+                 that was committed before)
+    fence        Kafka's topic ids are asked again; the ledger moves by compare-and-set from the planned start to the
+                 planned end of every partition while the generation is ours, or nothing is committed
+    history      what is new is stored, what is not is a duplicate
+    refold       entities with a new fact are computed from history again, changed rows of core replaced
+    refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found by halving at savepoints
+    quarantine   what could not be decoded or was refused: reason and original bytes
+    days         every day whose core rows changed takes this commit's number
+    ranges       what became of every offset; the counts must add up
+
+No other module writes history or core; `wardstream rebuild` and `verify` use the same `Refold`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pgpq
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from wardstream.contracts.model import Contract
+from wardstream.database import Connection, columns_of, names, primary_key_of, scalar, trusted
+from wardstream.stream.plan import Fold, Plan, PlanError
+
+Counts = Counter[tuple[str, int]]  # by (topic id, partition)
+
+COMMIT_LOCK = 0x57415244  # "WARD": the one advisory lock that orders all commits of a database
+WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
+QUARANTINE = ("topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value")
+
+
+class NotOurs(Exception):
+    """The ledger or the generation is not what this driver planned from: another driver writes. Nothing was stored."""
+
+
+class BrokerChanged(Exception):
+    """A topic or schema id is not what it was; the stream must stop and say so. Nothing was stored."""
+
+
+class CountsDoNotAddUp(Exception):
+    """received is not stored + duplicates + quarantined: a defect in a commit file or in this module."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The offsets [start, end) of one partition that Spark planned for a batch."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: planned slices, decoded events by topic, refused messages, and the schema ids met.
+
+    An events table has the contract's fields, WHERE_FOUND, broker_time, key and value, ordered by partition and
+    offset. `rejects` has the QUARANTINE columns. `schema_ids` holds (schema id, topic, fingerprint).
+    """
+
+    slices: tuple[Slice, ...]
+    events: Mapping[str, pa.Table]
+    rejects: pa.Table
+    schema_ids: frozenset[tuple[int, str, int]] = frozenset()
+
+    def parameters(self) -> dict[str, list[Any]]:
+        """The slices as parallel lists, for unnest."""
+        return {
+            "topic_ids": [s.topic_id for s in self.slices],
+            "partitions": [s.partition for s in self.slices],
+            "starts": [s.start for s in self.slices],
+            "ends": [s.end for s in self.slices],
+        }
+
+
+@dataclass
+class Outcome:
+    """What became of a batch, by (topic id, partition)."""
+
+    received: Counts = field(default_factory=Counter)
+    stored: Counts = field(default_factory=Counter)
+    duplicate: Counts = field(default_factory=Counter)
+    quarantined: Counts = field(default_factory=Counter)
+
+
+class Refold:
+    """One fold bound to a connection: its core table, and the statements that compute and apply it."""
+
+    def __init__(self, conn: Connection, fold: Fold, protocol: Mapping[str, str]) -> None:
+        self.fold = fold
+        self.core = sql.Identifier("core", fold.table)
+        self.folded = sql.Identifier(f"folded_{fold.table}")
+        self.columns = columns_of(conn, "core", fold.table)
+        self.primary_key = primary_key_of(conn, f"core.{fold.table}")
+        if fold.key not in self.primary_key:
+            raise PlanError(
+                f"sql/folds/{fold.table}.sql: its key {fold.key} is not part of the primary key of core.{fold.table}"
+            )
+        create = sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DELETE ROWS")
+        conn.execute(create.format(self.folded, self.core))
+        parts = {
+            "table": sql.Literal(fold.table),
+            "core": self.core,
+            "folded": self.folded,
+            "key": sql.Identifier(fold.key),
+            "pk": names(self.primary_key),
+            "core_pk": names(self.primary_key, "c"),
+            "folded_pk": names(self.primary_key, "f"),
+            "columns": names(self.columns),
+            "excluded": names(self.columns, "excluded"),
+            "days": self._days(),
+        }
+        self._compute = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
+            self.folded, names(self.columns), names(self.columns, "q"), trusted(fold.query)
+        )
+        statements = ("mark_days", "delete_vanished", "upsert_core")
+        self._apply = [trusted(protocol[statement]).format(**parts) for statement in statements]
+
+    def _days(self) -> sql.Composed:
+        """The days of one row r in the facility's zone; a stay has each day, an open one up to today."""
+        at = [sql.SQL("(r.{} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(c)) for c in self.fold.days]
+        if self.fold.days_are_span:
+            start = sql.SQL("least({}, {})").format(*at)
+            end = sql.SQL("greatest({}, coalesce({}, (now() AT TIME ZONE %(zone)s)::date))").format(*at)
+            return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
+                start=start, end=end
+            )
+        rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in at)
+        return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
+
+    def compute(self, conn: Connection, known_at: str = "infinity") -> None:
+        """Fill folded_<table> for the keys in `touched` from history as known at `known_at`."""
+        conn.execute(sql.SQL("TRUNCATE {}").format(self.folded))
+        conn.execute("ANALYZE touched")
+        conn.execute(self._compute, {"known_at": known_at})
+
+    def apply(self, conn: Connection, zone: str) -> None:
+        """Put folded_<table> in the place of the touched rows of core; changed rows mark their days."""
+        for statement in self._apply:
+            conn.execute(statement, {"zone": zone})
+
+
+class Committer:
+    """Commits batches on one connection. Not thread-safe: one object and one connection a thread."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        contracts: Mapping[str, Contract],
+        plan: Plan,
+        zone: str,
+        stream: str,
+        generation: int,
+        ask_topic_ids: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self.conn = conn
+        self.contracts = contracts
+        self.plan = plan
+        self.zone = zone
+        self.mine = {"stream": stream, "generation": generation}
+        self.ask_topic_ids = ask_topic_ids
+        with conn.transaction():
+            create_touched(conn)
+            self.refolds = {fold.table: Refold(conn, fold, plan.protocol) for fold in plan.folds}
+            self.store_statements = {topic: self._prepare(contract) for topic, contract in contracts.items()}
+
+    def _prepare(self, contract: Contract) -> tuple[sql.Composed, sql.Composed]:
+        """Make staged_<topic> and fresh_<topic>; the statements that fill history and ops.duplicates from them."""
+        topic = contract.topic
+        staged, fresh, history = sql.Identifier(f"staged_{topic}"), fresh_of(topic), sql.Identifier("history", topic)
+        create_staged(self.conn, contract)
+        found = names(["topic_id", "partition", "offset", *sorted({f.key for f in self.plan.folds_of(topic)})])
+        create = sql.SQL("CREATE TEMP TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA")
+        self.conn.execute(create.format(fresh, found, history))
+        columns = names(c for c in columns_of(self.conn, "history", topic) if c != "received_at")
+        protocol, query = self.plan.protocol, trusted(self.plan.history[topic])
+        return (
+            trusted(protocol["insert_history"]).format(
+                history=history, columns=columns, query=query, found=found, fresh=fresh
+            ),
+            trusted(protocol["insert_duplicates"]).format(topic=sql.Literal(topic), staged=staged, fresh=fresh),
+        )
+
+    def commit(self, batch: Batch) -> Outcome:
+        """Store one batch in one transaction.
+
+        Raises NotOurs or BrokerChanged (nothing stored; the driver must leave) or psycopg.OperationalError (the end
+        is unknown: ask `was_committed` on a new connection before trying again).
+        """
+        outcome = Outcome()
+        with self.conn.transaction():
+            staged = {topic: self._stage(topic, rows) for topic, rows in batch.events.items()}
+            self.conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+            self._fence(batch)
+            seq = scalar(self.conn, "SELECT nextval('ops.commit_seq')")
+            rejects = [batch.rejects]
+            for topic, rows in batch.events.items():
+                count(outcome.received, rows)
+                rejects += self._store(topic, rows, staged[topic], outcome)
+            count(outcome.received, batch.rejects)
+            for rows in rejects:
+                count(outcome.quarantined, rows)
+                self._quarantine(rows, seq)
+            self.conn.execute(trusted(self.plan.protocol["raise_day_versions"]), {"seq": seq})
+            self._record_ranges(batch, outcome, seq)
+        return outcome
+
+    def was_committed(self, batch: Batch) -> bool:
+        """Whether an earlier attempt of this driver at the same batch reached its COMMIT."""
+        with self.conn.transaction():
+            self.conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])  # waits for that attempt to end
+            statement = trusted(self.plan.protocol["was_committed"])
+            done = scalar(self.conn, statement, {**batch.parameters(), **self.mine})
+        return bool(done == len(batch.slices))
+
+    def _stage(self, topic: str, rows: pa.Table) -> bool:
+        """COPY into staged_<topic>; False where PostgreSQL refuses a value, so that `_store` looks for it."""
+        try:
+            with self.conn.transaction():
+                self._copy_staged(topic, rows)
+        except (psycopg.DataError, psycopg.IntegrityError):
+            return False
+        return True
+
+    def _copy_staged(self, topic: str, rows: pa.Table) -> None:
+        columns = [*(f.name for f in self.contracts[topic].fields), *WHERE_FOUND]
+        copy(self.conn, sql.Identifier(f"staged_{topic}"), rows.select(columns))
+
+    def _fence(self, batch: Batch) -> None:
+        """Move the ledger from start to end of every slice, or leave: ledger, fence and order of batches in one."""
+        ids = self.ask_topic_ids()
+        for part in batch.slices:
+            if ids.get(part.topic) != part.topic_id:
+                raise BrokerChanged(f"topic {part.topic} is not the one this batch was planned from: its id changed")
+        statement = trusted(self.plan.protocol["advance_ledger"])
+        moved = self.conn.execute(statement, {**batch.parameters(), **self.mine}).rowcount
+        if moved != len(batch.slices):
+            raise NotOurs(f"{moved} of {len(batch.slices)} partitions are where generation {self.mine} left them")
+        for schema_id, topic, fingerprint in sorted(batch.schema_ids):
+            self.conn.execute(
+                "INSERT INTO ops.schema_ids (schema_id, topic, fingerprint) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                [schema_id, topic, fingerprint],
+            )
+            known = "SELECT fingerprint FROM ops.schema_ids WHERE schema_id = %s AND topic = %s"
+            if scalar(self.conn, known, [schema_id, topic]) != fingerprint:
+                raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
+
+    def _store(self, topic: str, rows: pa.Table, staged: bool, outcome: Outcome) -> list[pa.Table]:
+        """History, duplicates and core for these rows; returns those that PostgreSQL refuses, for quarantine."""
+        try:
+            with self.conn.transaction():
+                if not staged:
+                    self.conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(f"staged_{topic}")))
+                    self._copy_staged(topic, rows)
+                stored, duplicate = self._store_staged(topic)
+        except (psycopg.DataError, psycopg.IntegrityError) as refusal:
+            if rows.num_rows == 1:
+                return [as_rejects(topic, rows, f"sqlstate:{refusal.sqlstate}")]
+            half = rows.num_rows // 2
+            first = self._store(topic, rows.slice(0, half), False, outcome)
+            return first + self._store(topic, rows.slice(half), False, outcome)
+        outcome.stored += stored
+        outcome.duplicate += duplicate
+        return []
+
+    def _store_staged(self, topic: str) -> tuple[Counts, Counts]:
+        fresh = fresh_of(topic)
+        insert_history, insert_duplicates = self.store_statements[topic]
+        self.conn.execute(sql.SQL("TRUNCATE {}").format(fresh))
+        self.conn.execute(insert_history)
+        duplicate = tallied(self.conn.execute(insert_duplicates))
+        where = sql.SQL("SELECT topic_id, partition, count(*) FROM {} GROUP BY topic_id, partition")
+        stored = tallied(self.conn.execute(where.format(fresh)))
+        for fold in self.plan.folds_of(topic) if stored else ():
+            self.conn.execute("TRUNCATE touched")
+            touch = sql.SQL("INSERT INTO touched SELECT DISTINCT {key} FROM {fresh} WHERE {key} IS NOT NULL")
+            self.conn.execute(touch.format(key=sql.Identifier(fold.key), fresh=fresh))
+            self.refolds[fold.table].compute(self.conn)
+            self.refolds[fold.table].apply(self.conn, self.zone)
+        return stored, duplicate
+
+    def _quarantine(self, rows: pa.Table, seq: int) -> None:
+        if rows.num_rows:
+            numbered = rows.append_column("commit_seq", pa.array([seq] * rows.num_rows, pa.int64()))
+            copy(self.conn, sql.Identifier("ops", "quarantine"), numbered)
+
+    def _record_ranges(self, batch: Batch, outcome: Outcome, seq: int) -> None:
+        for part in batch.slices:
+            at = (part.topic_id, part.partition)
+            counts = {name: getattr(outcome, name)[at] for name in ("received", "stored", "duplicate", "quarantined")}
+            if counts["received"] != counts["stored"] + counts["duplicate"] + counts["quarantined"]:
+                where = f"topic {part.topic} partition {part.partition} offsets {part.start} to {part.end}"
+                raise CountsDoNotAddUp(f"{where}: {counts}; does sql/commit/{part.topic}.sql drop or repeat rows?")
+            where_and_what = {"topic_id": at[0], "partition": at[1], "start": part.start, "end": part.end, **counts}
+            statement = trusted(self.plan.protocol["record_range"])
+            self.conn.execute(statement, {**where_and_what, **self.mine, "seq": seq})
+        self.conn.execute(
+            "UPDATE ops.streams SET last_commit_at = clock_timestamp() WHERE stream = %(stream)s", self.mine
+        )
+
+
+def fresh_of(topic: str) -> sql.Identifier:
+    """The temporary table that says where the new facts of a batch were found, and which entities they touch."""
+    return sql.Identifier(f"fresh_{topic}")
+
+
+def copy(conn: Connection, target: sql.Identifier, rows: pa.Table) -> None:
+    """Binary COPY of an Arrow table into the columns of `target` that bear its names."""
+    encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names(rows.column_names))
+    with conn.cursor() as cursor, cursor.copy(statement) as stream:
+        stream.write(encoder.write_header())
+        for batch in rows.to_batches():
+            stream.write(encoder.write_batch(batch))
+        stream.write(encoder.finish())
+
+
+def create_touched(conn: Connection) -> None:
+    """Make the temporary tables `touched` (keys to fold) and `touched_days` (days of rows that changed)."""
+    conn.execute("CREATE TEMP TABLE touched (key text) ON COMMIT DELETE ROWS")
+    conn.execute("CREATE TEMP TABLE touched_days (core_table text, day date) ON COMMIT DELETE ROWS")
+
+
+def create_staged(conn: Connection, contract: Contract) -> None:
+    """Make the temporary table staged_<topic>: the contract's latest fields, then where the message was found."""
+    types = {**{f.name: f.postgres_type for f in contract.fields}, **WHERE_FOUND}
+    columns = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), trusted(t)) for c, t in types.items())
+    create = sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS")
+    conn.execute(create.format(sql.Identifier(f"staged_{contract.topic}"), columns))
+
+
+def as_rejects(topic: str, rows: pa.Table, reason: str) -> pa.Table:
+    """Rows of an events table in the shape of `Batch.rejects`, original bytes included."""
+    named = rows.append_column("topic", pa.array([topic] * rows.num_rows, pa.string()))
+    named = named.append_column("reason", pa.array([reason] * rows.num_rows, pa.string()))
+    return named.select(list(QUARANTINE))
+
+
+def count(counter: Counts, rows: pa.Table) -> None:
+    """Add the rows to the counter by (topic id, partition)."""
+    counter.update(zip(rows["topic_id"].to_pylist(), rows["partition"].to_pylist(), strict=True))
+
+
+def tallied(rows: Iterable[tuple[Any, ...]]) -> Counts:
+    """(topic id, partition, count) rows as a counter."""
+    return Counter({(topic_id, partition): number for topic_id, partition, number in rows})

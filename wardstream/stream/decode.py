@@ -1,0 +1,190 @@
+"""From Kafka records to judged events, on Spark's executors: Arrow batches in, Arrow batches out.
+
+Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated.
+A message at fault leaves with a reason and no event; a registry that does not answer fails the task, and Spark's
+batch with it, so that nobody's message is refused for it. The same functions serve `wardstream verify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wardstream.contracts.avro_tree import fingerprint
+from wardstream.contracts.canonical import Event
+from wardstream.contracts.codec import BadRecord, Decoder, split
+from wardstream.contracts.model import Contract
+from wardstream.contracts.registry import SchemaSource
+from wardstream.contracts.validate import Validator
+
+MICROS = pa.timestamp("us", tz="UTC")
+MESSAGE = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("broker_time", MICROS),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+    ]
+)
+"""What is read from Kafka: the broker's LogAppendTime and the bytes as they are."""
+
+VERDICT = [
+    ("schema_id", pa.int32()),
+    ("fingerprint", pa.int64()),
+    ("content_hash", pa.binary()),
+    ("reason", pa.string()),
+]
+
+
+class SchemaNotDeployedError(Exception):
+    """A message was written with a registered version of its schema that this deployment's contracts lack."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of one message: an event with its hash, or a reason why it is none."""
+
+    schema_id: int | None = None
+    fingerprint: int | None = None
+    content_hash: bytes | None = None
+    reason: str | None = None
+    event: Event | None = None
+
+
+@dataclass
+class Judge:
+    """Decodes and validates messages of all topics. Can be pickled; keeps what it learned per process."""
+
+    contracts: Mapping[str, Contract]
+    source: SchemaSource
+    _decoders: dict[tuple[int, str], tuple[int, Decoder]] = field(default_factory=dict, repr=False)
+    _validators: dict[str, Validator] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"contracts": self.contracts, "source": self.source, "_decoders": {}, "_validators": {}}
+
+    def __call__(self, topic: str, value: bytes | None, broker_time_us: int) -> Judged:
+        """Judge one message.
+
+        RegistryUnavailableError and SchemaNotDeployedError say nothing about the message: try again later.
+        """
+        schema_id = meaning = None
+        try:
+            schema_id, body = split(value)
+            meaning, decoder = self._decoder(schema_id, topic)
+            event = decoder.decode(body)
+            digest = decoder.content_hash(event)
+            reason = self._validator(topic)(event, broker_time_us)
+        except BadRecord as fault:
+            return Judged(schema_id, meaning, reason=fault.reason)
+        if reason is not None:
+            return Judged(schema_id, meaning, reason=reason)
+        if decoder.json_fields:
+            event.update(decoder.canonical.texts(event, decoder.json_fields))
+        return Judged(schema_id, meaning, digest, event=event)
+
+    def _decoder(self, schema_id: int, topic: str) -> tuple[int, Decoder]:
+        known = self._decoders.get((schema_id, topic))
+        if known is None:
+            written = self.source.lookup(schema_id, topic)
+            deployed = {fingerprint(schema) for schema in self.contracts[topic].versions.values()}
+            if written.fingerprint not in deployed:
+                raise SchemaNotDeployedError(
+                    f"topic {topic}: messages carry schema id {schema_id}, a version that schemas/{topic}/value lacks; "
+                    "deploy the contract and its migration, then start the stream again; nothing is lost meanwhile"
+                )
+            known = self._decoders[schema_id, topic] = (written.fingerprint, Decoder(written.schema))
+        return known
+
+    def _validator(self, topic: str) -> Validator:
+        if topic not in self._validators:
+            self._validators[topic] = Validator(self.contracts[topic])
+        return self._validators[topic]
+
+
+def event_type(contract: Contract) -> pa.StructType:
+    """The Arrow struct of a topic's events: the fields of the latest version, all nullable."""
+    return pa.struct([pa.field(f.name, f.arrow_type, nullable=True) for f in contract.fields])
+
+
+def judged_schema(contracts: Mapping[str, Contract]) -> pa.Schema:
+    """Message, verdict, and one struct column a topic, named event_<topic>: null but for that topic's events."""
+    events = [(f"event_{topic}", event_type(contract)) for topic, contract in contracts.items()]
+    return pa.schema([*MESSAGE, *(pa.field(n, t) for n, t in VERDICT), *(pa.field(n, t) for n, t in events)])
+
+
+def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function for Spark's mapInArrow: batches of MESSAGE in, batches of `judged_schema` out."""
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        schema = judged_schema(judge.contracts)
+        for batch in batches:
+            yield _judge_batch(judge, schema, batch)
+
+    return run
+
+
+def _judge_batch(judge: Judge, schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
+    messages = batch.select(MESSAGE.names)
+    topics = messages["topic"].to_pylist()
+    times = messages["broker_time"].cast(pa.int64()).to_pylist()
+    judged = [judge(*message) for message in zip(topics, messages["value"].to_pylist(), times, strict=True)]
+    columns = list(messages.columns)
+    columns += [pa.array([getattr(one, name) for one in judged], kind) for name, kind in VERDICT]
+    for topic, contract in judge.contracts.items():
+        mine = [one.event if at == topic else None for at, one in zip(topics, judged, strict=True)]
+        columns.append(_struct(contract, mine))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _struct(contract: Contract, events: list[Event | None]) -> pa.Array:
+    kind = event_type(contract)
+    empty = pa.array([event is None for event in events], pa.bool_())
+    fields = [
+        pa.array([None if event is None else event.get(f.name) for event in events], f.arrow_type)
+        for f in contract.fields
+    ]
+    return pa.StructArray.from_arrays(fields, fields=list(kind), mask=empty)
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Judged messages in the form the commit takes: events by topic, rejects, schema ids met."""
+
+    events: dict[str, pa.Table]
+    rejects: pa.Table
+    schema_ids: frozenset[tuple[int, str, int]]
+
+
+def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Mapping[str, str]) -> Sorted:
+    """Split a table of `judged_schema` by verdict and topic, ordered by partition and offset."""
+    judged = judged.sort_by([("topic", "ascending"), ("partition", "ascending"), ("offset", "ascending")])
+    ids = pa.array([topic_ids[topic] for topic in judged["topic"].to_pylist()], pa.string())
+    judged = judged.append_column("topic_id", ids)
+    good = pc.is_null(judged["reason"])
+    events = {}
+    for topic, contract in contracts.items():
+        rows = judged.filter(pc.and_(good, pc.equal(judged["topic"], topic)))
+        if rows.num_rows:
+            events[topic] = _flat(rows, topic, contract)
+    where = ["topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value"]
+    met = judged.select(["schema_id", "topic", "fingerprint"]).filter(pc.is_valid(judged["fingerprint"]))
+    distinct = met.group_by(["schema_id", "topic", "fingerprint"]).aggregate([]).to_pylist()
+    return Sorted(
+        events,
+        judged.filter(pc.invert(good)).select(where),
+        frozenset((one["schema_id"], one["topic"], one["fingerprint"]) for one in distinct),
+    )
+
+
+def _flat(rows: pa.Table, topic: str, contract: Contract) -> pa.Table:
+    event = rows[f"event_{topic}"].combine_chunks()
+    columns = {f.name: pc.struct_field(event, [i]) for i, f in enumerate(contract.fields)}
+    where = ["content_hash", "topic_id", "partition", "offset", "schema_id", "broker_time", "key", "value"]
+    return pa.table({**columns, **{name: rows[name] for name in where}})

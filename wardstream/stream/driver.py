@@ -1,0 +1,228 @@
+"""The life of a driver: lease, queries, batches handed to the commit, and how it ends.
+
+What Spark calls between two batches is `Driver.process`; everything that touches history or core is in `commit`.
+A lost PostgreSQL is waited for; whatever else goes wrong ends the process, and the process manager starts the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from confluent_kafka import KafkaException
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming import StreamingQuery
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from wardstream.contracts.model import load_contracts
+from wardstream.database import Connection, connect
+from wardstream.settings import Settings
+from wardstream.stream.broker import Broker
+from wardstream.stream.commit import Batch, Committer, NotOurs, Outcome
+from wardstream.stream.decode import sort_out
+from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lag, Lease
+from wardstream.stream.plan import load_plan
+from wardstream.stream.start import Start, fresh_folder, open_ledger
+from wardstream.stream.status import STREAM
+
+log = logging.getLogger(__name__)
+
+DATABASE_PATIENCE_SECONDS = 120.0
+StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
+
+
+class BatchFailedError(Exception):
+    """What Spark is told of a failed batch: the kind of failure, without the text that could quote a patient."""
+
+
+class Driver:
+    """One driver process: shared by its queries, each of which has its own connection and committer."""
+
+    def __init__(self, settings: Settings, stream: str = STREAM) -> None:
+        self.settings = settings
+        self.stream = stream
+        self.contracts = load_contracts(settings.schemas_dir)
+        self.plan = load_plan(settings.sql_dir, list(self.contracts))
+        self.broker = Broker(settings.kafka, self.contracts)
+        self.lease = Lease(settings, stream)
+        self.stop_requested = threading.Event()
+        self.failure: BaseException | None = None
+        self._busy = threading.Lock()
+        self._committers: dict[tuple[str, ...], Committer] = {}
+
+    def starts(self) -> list[Start]:
+        """Take the lease, then say where each query begins: one for all topics, or one a topic."""
+        self.lease.take()
+        with connect(self.settings.writer_url, f"wardstream {self.stream} ledger") as conn:
+            extents = self.broker.extents()
+            offsets = open_ledger(conn, extents)
+        ids = {extent.topic: extent.topic_id for extent in extents}
+        groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
+        scratch = fresh_folder(self.settings.scratch_dir / f"checkpoints-{self.stream}")
+        return [
+            Start(topics, ids, {at: o for at, o in offsets.items() if at[0] in topics}, scratch / "-".join(topics))
+            for topics in groups
+        ]
+
+    def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
+        """One batch of one query: from Spark's plan and rows to a committed transaction."""
+        with self._busy:
+            if self.stop_requested.is_set() or self.failure:
+                return  # not committed, hence read again by the next driver
+            try:
+                outcome = self._process(start, collect, batch_id)
+            except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
+                self.failure = error
+                raise BatchFailedError(type(error).__name__) from None
+        if outcome:
+            counts = {name: counter.total() for name, counter in vars(outcome).items()}
+            log.info("batch %s of %s: %s", batch_id, ",".join(start.topics), counts)
+
+    def _process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Outcome | None:
+        slices = start.planned(batch_id, self.broker)
+        if not slices:
+            return None
+        found = sort_out(collect(), self.contracts, start.topic_ids)
+        batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
+
+        def waiting(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.warning("PostgreSQL: %s; the batch is tried again", type(error).__name__)
+
+        patience = Retrying(
+            retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
+            wait=wait_exponential(multiplier=0.2, max=2),
+            stop=stop_after_delay(DATABASE_PATIENCE_SECONDS),
+            before_sleep=waiting,
+            reraise=True,
+        )
+        outcome: Outcome | None = patience(self._attempt, start, batch)
+        return outcome
+
+    def _attempt(self, start: Start, batch: Batch) -> Outcome | None:
+        again = start.topics not in self._committers
+        try:
+            committer = self._committer(start)
+            # A connection can be lost after COMMIT was sent: then the batch is done, or is still to be done.
+            if again and committer.was_committed(batch):
+                return None
+            return committer.commit(batch)
+        except psycopg.OperationalError:
+            self._committers.pop(start.topics, None)
+            raise
+
+    def _committer(self, start: Start) -> Committer:
+        if start.topics not in self._committers:
+            conn = connect(self.settings.writer_url, f"wardstream commit {self.stream}")
+            self.lease.register(conn)
+            self._enter_new_partitions(conn)
+            contracts = {topic: self.contracts[topic] for topic in start.topics}
+            zone, generation = self.settings.facility_timezone, self.lease.generation
+            self._committers[start.topics] = Committer(
+                conn, contracts, self.plan, zone, self.stream, generation, self.broker.topic_ids
+            )
+        return self._committers[start.topics]
+
+    def _enter_new_partitions(self, conn: Connection) -> None:
+        open_ledger(conn, self.broker.extents())
+
+    def lag(self) -> Lag:
+        """Events not yet committed by topic and partition, from the broker and the ledger now."""
+        with connect(self.settings.writer_url, f"wardstream lag {self.stream}") as conn:
+            done = {
+                (topic_id, partition): offset
+                for topic_id, partition, offset in conn.execute(
+                    "SELECT topic_id, partition, next_offset FROM ops.ledger"
+                )
+            }
+        lag: Lag = {}
+        for e in self.broker.extents():
+            lag.setdefault(e.topic, {})[str(e.partition)] = max(0, e.end - done.get((e.topic_id, e.partition), e.start))
+        return lag
+
+    def watch_lag(self) -> None:
+        """Keep the lag that the heartbeat writes; in a thread of its own, since the broker may not answer."""
+        while not self.stop_requested.wait(HEARTBEAT_SECONDS):
+            try:
+                self.lease.lag = self.lag()
+            except (psycopg.OperationalError, KafkaException) as error:
+                self.lease.lag = {}
+                log.warning("lag is not known: %s", type(error).__name__)
+
+    def stop(self, queries: list[StreamingQuery]) -> None:
+        """Let the running batch finish, then stop the queries."""
+        self.stop_requested.set()
+        with self._busy:
+            for query in queries:
+                query.stop()
+
+
+def run(settings: Settings, open_session: Callable[[], SparkSession], start_query: StartQuery) -> int:
+    """Run the stream until SIGTERM or SIGINT; returns the exit code of the process."""
+    driver = Driver(settings)
+
+    def on_signal(signum: int, _frame: Any) -> None:
+        log.info("%s: the running batch is finished first", signal.Signals(signum).name)
+        driver.stop_requested.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        starts = driver.starts()
+    except AnotherDriver as reason:
+        log.error("%s; this one leaves", reason)
+        return EXIT_FENCED
+    driver.lease.start_heartbeat()
+    threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
+    spark = open_session()
+    spark.sparkContext.setLogLevel("WARN")
+    queries = [start_query(spark, settings, start, driver) for start in starts]
+    driver.lease.state = "running"
+    driver.lease.beat()
+    log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))
+    code = _watch(driver, queries)
+    if code != EXIT_FENCED:
+        driver.lease.release()
+    spark.stop()
+    return code
+
+
+def _watch(driver: Driver, queries: list[StreamingQuery]) -> int:
+    """Wait for the end of the stream, and say it in the log and the exit code."""
+    while not driver.stop_requested.is_set():
+        if driver.lease.lost:
+            log.error("%s; this driver leaves", driver.lease.lost)
+            driver.stop(queries)
+            return EXIT_FENCED
+        ended = [query for query in queries if not query.isActive]
+        if ended or driver.failure:
+            return _failed(driver, queries, ended)
+        time.sleep(0.2)
+    driver.stop(queries)
+    log.info("stopped as asked")
+    return 0
+
+
+def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[StreamingQuery]) -> int:
+    reason = driver.failure
+    if isinstance(reason, NotOurs | AnotherDriver):
+        log.error("%s; this driver leaves", reason)
+        return EXIT_FENCED
+    if isinstance(reason, psycopg.Error):
+        # The text of a PostgreSQL error can quote a row.
+        log.error("PostgreSQL refused the batch: %s, SQLSTATE %s", type(reason).__name__, reason.sqlstate)
+    elif reason is not None:
+        log.error("the batch failed: %s: %s", type(reason).__name__, reason)
+    for query in ended:
+        failure = query.exception()
+        if reason is None and failure is not None:
+            log.error("query %s ended: %s", query.name, str(failure).splitlines()[0])
+    for query in queries:
+        query.stop()
+    return 1

@@ -1,0 +1,97 @@
+"""Where a stream begins: the ledger's offsets, checked against what the broker has now.
+
+Spark's checkpoint is never a source of truth; `Start.planned` only reads from it what Spark has planned for a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wardstream.database import Connection
+from wardstream.stream.broker import Broker, Extent, Partition
+from wardstream.stream.commit import COMMIT_LOCK, BrokerChanged, Slice
+
+
+@dataclass(frozen=True)
+class Start:
+    """One query's topics, their ids, the first offset of each partition, and Spark's scratch folder."""
+
+    topics: tuple[str, ...]
+    topic_ids: Mapping[str, str]
+    offsets: Mapping[Partition, int]
+    checkpoint: Path
+
+    @property
+    def starting_offsets(self) -> str:
+        """Spark's startingOffsets: JSON that names every partition."""
+        return json.dumps({t: {str(p): o for (at, p), o in self.offsets.items() if at == t} for t in self.topics})
+
+    def planned(self, batch_id: int, broker: Broker) -> list[Slice]:
+        """The slices Spark planned for a batch, from its offset log; an unmoved partition has none.
+
+        A partition that appeared since the batch before starts where the broker's log begins.
+        """
+        ends = self._logged(batch_id)
+        starts = self._logged(batch_id - 1) if batch_id else dict(self.offsets)
+        if ends.keys() - starts.keys():
+            begins = {(e.topic, e.partition): e.start for e in broker.extents()}
+            starts |= {at: begins[at] for at in ends.keys() - starts.keys()}
+        return [
+            Slice(topic, self.topic_ids[topic], partition, starts[topic, partition], end)
+            for (topic, partition), end in sorted(ends.items())
+            if end > starts[topic, partition]
+        ]
+
+    def _logged(self, batch_id: int) -> dict[Partition, int]:
+        # The log's third line is the end of the one source: {topic: {partition: offset}}.
+        lines = (self.checkpoint / "offsets" / str(batch_id)).read_text().splitlines()
+        return {(t, int(p)): int(o) for t, partitions in json.loads(lines[2]).items() for p, o in partitions.items()}
+
+
+def open_ledger(conn: Connection, extents: list[Extent]) -> dict[Partition, int]:
+    """The first offset to read of every partition the broker lists; new partitions enter the ledger.
+
+    Raises BrokerChanged where a topic was made again or where the ledger's offset is not within the broker's log:
+    something is lost, and only a person may decide to go on.
+    """
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+        for extent in extents:
+            conn.execute(
+                "INSERT INTO ops.ledger (topic_id, partition, topic, next_offset) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                [extent.topic_id, extent.partition, extent.topic, extent.start],
+            )
+        ledger = {
+            (topic, topic_id, partition): offset
+            for topic, topic_id, partition, offset in conn.execute(
+                "SELECT topic, topic_id, partition, next_offset FROM ops.ledger WHERE topic = ANY(%s)",
+                [sorted({extent.topic for extent in extents})],
+            )
+        }
+        _check(ledger, extents)
+    return {(e.topic, e.partition): ledger[e.topic, e.topic_id, e.partition] for e in extents}
+
+
+def _check(ledger: Mapping[tuple[str, str, int], int], extents: list[Extent]) -> None:
+    now = {(e.topic, e.topic_id, e.partition): e for e in extents}
+    for (topic, topic_id, partition), offset in sorted(ledger.items()):
+        extent = now.get((topic, topic_id, partition))
+        where = f"topic {topic} partition {partition}: committed up to offset {offset}"
+        if extent is None:
+            raise BrokerChanged(f"{where} of topic id {topic_id}, which the broker no longer has: it was made again")
+        if offset < extent.start:
+            raise BrokerChanged(f"{where}, but the broker's log begins at {extent.start}: {offset}.. are lost")
+        if offset > extent.end:
+            raise BrokerChanged(f"{where}, but the broker's log ends at {extent.end}: its data was put back")
+
+
+def fresh_folder(folder: Path) -> Path:
+    """An empty folder at this path."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,1 @@
+"""`wardstream verify`: nothing lost, nothing twice, nothing changed; see `check.verify`."""

@@ -1,0 +1,319 @@
+"""The proof: what is in PostgreSQL is what is in Kafka, once each, and core is what history says.
+
+In one snapshot of the database, with the topics' ends taken before it:
+
+    1. ranges of the ledger (and accepted gaps) tile each partition up to those ends
+    2. the topics are read again with a plain consumer; each message is found once, as a row of history, a duplicate
+       or in quarantine, with the same content; and no row is there that no message accounts for
+    3. core equals the refold of history, in both directions
+    4. received = stored + duplicates + quarantined, as counted by the commits and as counted now
+    5. PostgreSQL's durability settings are on
+
+A finding names topic, partition and offset, or table and key. The database is not changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from psycopg import sql
+
+from wardstream.contracts.model import load_contracts
+from wardstream.contracts.registry import SchemaSource
+from wardstream.database import Connection, columns_of, connect, names, scalar, trusted
+from wardstream.rebuild import touch_all
+from wardstream.settings import Settings
+from wardstream.stream.broker import Broker, Extent
+from wardstream.stream.commit import QUARANTINE, WHERE_FOUND, Refold, copy, create_staged, create_touched
+from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
+from wardstream.stream.plan import Plan, load_plan
+from wardstream.verify.reading import read_partition
+
+SHOWN = 20  # findings of one kind that are listed one by one
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One partition's account: what the commits counted, and what is there now."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    received: int
+    stored: int
+    duplicate: int
+    quarantined: int
+
+
+@dataclass
+class Report:
+    """What verify found; `findings` empty means that all holds. `notes` are facts worth knowing (accepted gaps)."""
+
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
+
+    def find(self, what: str, places: Iterable[str]) -> None:
+        """Add findings of one kind: the first ones by name, the rest as a number."""
+        listed = list(places)
+        self.findings += [f"{place}: {what}" for place in listed[:SHOWN]]
+        if len(listed) > SHOWN:
+            self.findings.append(f"… and {len(listed) - SHOWN} more: {what}")
+
+
+def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
+    """Check everything that is committed, waiting up to `wait_seconds` for the stream to reach the present ends.
+
+    Connection errors of the broker, the registry and PostgreSQL are raised: they prove nothing either way.
+    """
+    contracts = load_contracts(settings.schemas_dir)
+    broker = Broker(settings.kafka, contracts)
+    extents = broker.extents()
+    with connect(settings.owner_url, "wardstream verify") as conn:
+        _wait(conn, extents, wait_seconds)
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return _Verification(settings, conn, extents).run()
+
+
+def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(_ledger(conn).get((e.topic_id, e.partition), 0) < e.end for e in extents):
+        time.sleep(0.2)
+
+
+def _ledger(conn: Connection) -> dict[tuple[str, int], int]:
+    return {(i, p): o for i, p, o in conn.execute("SELECT topic_id, partition, next_offset FROM ops.ledger")}
+
+
+class _Verification:
+    """One run, inside one snapshot."""
+
+    def __init__(self, settings: Settings, conn: Connection, extents: list[Extent]) -> None:
+        self.settings = settings
+        self.conn = conn
+        self.extents = extents
+        self.contracts = load_contracts(settings.schemas_dir)
+        self.plan: Plan = load_plan(settings.sql_dir, list(self.contracts))
+        self.sql = {path.stem: trusted(path.read_text()) for path in (settings.sql_dir / "verify").glob("*.sql")}
+        self.report = Report()
+
+    def run(self) -> Report:
+        ledger = _ledger(self.conn)
+        self._check_durability()
+        for extent in self.extents:
+            done = ledger.get((extent.topic_id, extent.partition))
+            self._check_ranges(extent, done)
+        self._check_unknown_topics(ledger)
+        self._read_again(ledger)
+        self._check_core()
+        return self.report
+
+    def _check_durability(self) -> None:
+        off = [name for name in DURABLE if scalar(self.conn, "SELECT current_setting(%s)", [name]) == "off"]
+        self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
+
+    def _check_unknown_topics(self, ledger: Mapping[tuple[str, int], int]) -> None:
+        known = {(extent.topic_id, extent.partition) for extent in self.extents}
+        lost = [f"topic id {i} partition {p}" for i, p in sorted(ledger.keys() - known)]
+        self.report.find("is in the ledger and no longer on the broker", lost)
+
+    def _check_ranges(self, extent: Extent, done: int | None) -> None:
+        """Ranges and accepted gaps tile [first readable offset, ledger), and the ledger has reached the end."""
+        where = f"topic {extent.topic} partition {extent.partition}"
+        if done is None or done < extent.end:
+            self.report.findings.append(
+                f"{where}: committed up to offset {done or 0} of {extent.end}; is the stream running (`wardstream status`)?"
+            )
+        ranges = self.conn.execute(
+            "SELECT start_offset, end_offset, 'committed' FROM ops.ledger_ranges WHERE topic_id = %s AND partition = %s"
+            " UNION ALL SELECT start_offset, end_offset, reason FROM ops.gaps WHERE topic_id = %s AND partition = %s"
+            " ORDER BY 1, 2",
+            [extent.topic_id, extent.partition] * 2,
+        ).fetchall()
+        at = min(extent.start, ranges[0][0]) if ranges else extent.start
+        for start, end, reason in ranges:
+            if start > at:
+                self.report.findings.append(f"{where} offsets {at} to {start}: no commit accounts for them")
+            elif start < at:
+                self.report.findings.append(f"{where} offsets {start} to {min(at, end)}: two commits account for them")
+            if reason != "committed":
+                self.report.notes.append(f"{where} offsets {start} to {end}: accepted as lost ({reason})")
+            at = max(at, end)
+        if done is not None and at != done:
+            self.report.findings.append(f"{where}: ranges end at offset {at}, the ledger at {done}")
+
+    def _read_again(self, ledger: Mapping[tuple[str, int], int]) -> None:
+        self._create_tables()
+        judge = Judge(self.contracts, SchemaSource(self.settings.registry))
+        schema = judged_schema(self.contracts)
+        ids = {extent.topic: extent.topic_id for extent in self.extents}
+        for extent in self.extents:
+            end = ledger.get((extent.topic_id, extent.partition), extent.start)
+            self.conn.execute(
+                "INSERT INTO readable VALUES (%s, %s, %s, %s)",
+                [extent.topic, extent.topic_id, extent.partition, extent.start],
+            )
+            for messages in read_partition(self.settings.kafka, extent.topic, extent.partition, extent.start, end):
+                judged = pa.Table.from_batches(judge_batches(judge)(messages.to_batches()), schema)
+                self._place(extent, judged, ids)
+        self.conn.execute("ANALYZE placed")
+        self._report_faults()
+        for extent in self.extents:
+            self._tally(extent, ledger)
+        for topic in self.contracts:
+            self._check_unclaimed(topic)
+
+    def _create_tables(self) -> None:
+        where = 'topic_id text, partition int, "offset" bigint'
+        self.conn.execute(f"CREATE TEMP TABLE placed ({where}, place text, fault text) ON COMMIT DROP")
+        self.conn.execute("CREATE TEMP TABLE readable (topic text, topic_id text, partition int, start_offset bigint)")
+        self.conn.execute("CREATE TEMP TABLE refused (LIKE ops.quarantine) ON COMMIT DROP")
+        self.conn.execute("ALTER TABLE refused ALTER commit_seq DROP NOT NULL, ALTER quarantined_at DROP NOT NULL")
+        for topic, contract in self.contracts.items():
+            create_staged(self.conn, contract)
+            create = sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DROP")
+            self.conn.execute(create.format(sql.Identifier(f"expected_{topic}"), sql.Identifier("history", topic)))
+            drop = sql.SQL("ALTER TABLE {} DROP COLUMN received_at")
+            self.conn.execute(drop.format(sql.Identifier(f"expected_{topic}")))
+
+    def _place(self, extent: Extent, judged: pa.Table, ids: Mapping[str, str]) -> None:
+        """Find one chunk of messages in the database, and write down where, with its fault if it has one."""
+        found = sort_out(judged, self.contracts, ids)
+        rejects = [found.rejects]
+        for topic, rows in found.events.items():
+            accepted, refused = self._split_off_quarantined(extent, rows)
+            rejects.append(refused)
+            self._place_events(topic, accepted)
+        self.conn.execute("TRUNCATE refused")
+        for rows in rejects:
+            copy(self.conn, sql.Identifier("refused"), rows.select(list(QUARANTINE)))
+        self.conn.execute(self.sql["place_rejects"])
+
+    def _split_off_quarantined(self, extent: Extent, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """What PostgreSQL refused at the time, or a registry or contract of that day, is looked for in quarantine."""
+        offsets = rows["offset"].to_pylist()
+        quarantined = {
+            offset
+            for (offset,) in self.conn.execute(
+                'SELECT "offset" FROM ops.quarantine WHERE topic_id = %s AND partition = %s AND "offset" BETWEEN %s AND %s',
+                [extent.topic_id, extent.partition, offsets[0], offsets[-1]],
+            )
+        }
+        here = pa.array([offset in quarantined for offset in offsets], pa.bool_())
+        refused = rows.filter(here)
+        refused = refused.append_column("topic", pa.array([extent.topic] * refused.num_rows, pa.string()))
+        refused = refused.append_column("reason", pa.array(["refused then"] * refused.num_rows, pa.string()))
+        return rows.filter(pa.compute.invert(here)), refused
+
+    def _place_events(self, topic: str, rows: pa.Table) -> None:
+        staged, expected = sql.Identifier(f"staged_{topic}"), sql.Identifier(f"expected_{topic}")
+        columns = [c for c in columns_of(self.conn, "history", topic) if c != "received_at"]
+        self.conn.execute(sql.SQL("TRUNCATE {}, {}").format(staged, expected))
+        copy(self.conn, staged, rows.select([*(f.name for f in self.contracts[topic].fields), *WHERE_FOUND]))
+        fill = sql.SQL("INSERT INTO {} ({c}) SELECT {c} FROM ({}) AS q")
+        self.conn.execute(fill.format(expected, trusted(self.plan.history[topic]), c=names(columns)))
+        self.conn.execute(sql.SQL("ANALYZE {}").format(expected))
+        self.conn.execute(
+            self.sql["place_events"].format(
+                expected=expected,
+                history=sql.Identifier("history", topic),
+                expected_columns=names(columns, "e"),
+                history_columns=names(columns, "h"),
+            )
+        )
+
+    def _report_faults(self) -> None:
+        faults = self.conn.execute(
+            'SELECT p.fault, b.topic, p.partition, p."offset" FROM placed p JOIN readable b USING (topic_id, partition)'
+            ' WHERE p.fault IS NOT NULL ORDER BY p.fault, b.topic, p.partition, p."offset"'
+        ).fetchall()
+        for fault in sorted({row[0] for row in faults}):
+            places = [f"topic {t} partition {p} offset {o}" for f, t, p, o in faults if f == fault]
+            self.report.find(f"the message was read, but {fault}", places)
+
+    def _check_unclaimed(self, topic: str) -> None:
+        """Rows that no message accounts for; a row of history whose key was changed is one of them."""
+        literal = sql.Literal(topic)
+        tables = [
+            (sql.Identifier("history", topic), "history", sql.SQL("true")),
+            (sql.Identifier("ops", "duplicates"), "duplicate", sql.SQL("s.topic = {}").format(literal)),
+            (sql.Identifier("ops", "quarantine"), "quarantine", sql.SQL("s.topic = {}").format(literal)),
+        ]
+        for table, place, only in tables:
+            query = self.sql["unclaimed"].format(rows=table, place=sql.Literal(place), topic=literal, only=only)
+            found = [f"topic {topic} partition {p} offset {o}" for p, o in self.conn.execute(query)]
+            self.report.find(f"a row of {table.as_string(self.conn)} says so, but the message does not", found)
+
+    def _tally(self, extent: Extent, ledger: Mapping[tuple[str, int], int]) -> None:
+        at = [extent.topic_id, extent.partition]
+        counted = self.conn.execute(
+            "SELECT coalesce(sum(received), 0)::bigint, coalesce(sum(stored), 0)::bigint,"
+            " coalesce(sum(duplicate), 0)::bigint, coalesce(sum(quarantined), 0)::bigint"
+            " FROM ops.ledger_ranges WHERE topic_id = %s AND partition = %s",
+            at,
+        ).fetchone() or (0, 0, 0, 0)
+        tally = Tally(extent.topic, extent.partition, ledger.get((at[0], at[1]), 0), *counted)
+        self.report.tallies.append(tally)
+        where = f"topic {extent.topic} partition {extent.partition}"
+        if tally.received != tally.stored + tally.duplicate + tally.quarantined:
+            self.report.findings.append(f"{where}: the ledger's counts do not add up")
+        tables = [
+            ("stored", sql.Identifier("history", extent.topic)),
+            ("duplicate", sql.Identifier("ops", "duplicates")),
+            ("quarantined", sql.Identifier("ops", "quarantine")),
+        ]
+        for name, table in tables:
+            count = sql.SQL("SELECT count(*) FROM {} WHERE topic_id = %s AND partition = %s").format(table)
+            there = scalar(self.conn, count, at)
+            if there != getattr(tally, name):
+                text = f"{where}: the ledger counts {getattr(tally, name)} {name}, {table.as_string(self.conn)} has {there}"
+                self.report.findings.append(text)
+        read = Counter(
+            dict(
+                self.conn.execute(
+                    "SELECT place, count(*) FROM placed WHERE topic_id = %s AND partition = %s GROUP BY 1", at
+                )
+            )
+        )
+        if extent.start == 0 and read.total() != tally.received:
+            self.report.findings.append(
+                f"{where}: the ledger counts {tally.received} received, {read.total()} were read now"
+            )
+        if extent.start > 0:
+            self.report.notes.append(
+                f"{where}: offsets before {extent.start} are no longer on the broker to compare with"
+            )
+
+    def _check_core(self) -> None:
+        create_touched(self.conn)
+        for fold in self.plan.folds:
+            refold = Refold(self.conn, fold, self.plan.protocol)
+            touch_all(self.conn, fold)
+            refold.compute(self.conn)
+            on = sql.SQL("({}) = ({})").format(names(refold.primary_key, "c"), names(refold.primary_key, "f"))
+            differ = sql.SQL(
+                "SELECT coalesce(c.{first}, f.{first}), {keys} FROM {core} c FULL JOIN {folded} f ON {on}"
+                " WHERE ROW(c.*) *<> ROW(f.*)"
+            ).format(
+                first=sql.Identifier(fold.key),
+                keys=sql.SQL("concat_ws('/', {})").format(
+                    sql.SQL(", ").join(
+                        sql.SQL("coalesce(c.{k}, f.{k})").format(k=sql.Identifier(k)) for k in refold.primary_key
+                    )
+                ),
+                core=refold.core,
+                folded=refold.folded,
+                on=on,
+            )
+            rows: list[Any] = self.conn.execute(differ).fetchall()
+            self.report.find(
+                "core is not what history says; `wardstream rebuild` puts it right",
+                [f"core.{fold.table} key {key}" for _, key in rows],
+            )
