@@ -31,6 +31,7 @@ def session(settings: Settings) -> SparkSession:
         .master(settings.spark_master)
         .config("spark.jars", settings.spark_jars)
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", settings.stream_driver_memory)
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")

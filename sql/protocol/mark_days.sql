@@ -7,11 +7,11 @@ FROM (
     FROM touched AS t
     INNER JOIN {core} AS c ON c.{key} = t.key
     LEFT JOIN {folded} AS f ON ({folded_pk}) = ({core_pk})
-    WHERE f.{key} IS NULL OR ROW(c.*) *<> ROW(f.*)
+    WHERE f.{key} IS NULL OR c *<> f
     UNION ALL
     SELECT f.*
     FROM {folded} AS f
     LEFT JOIN {core} AS c ON ({folded_pk}) = ({core_pk})
-    WHERE c.{key} IS NULL OR ROW(c.*) *<> ROW(f.*)
+    WHERE c.{key} IS NULL OR c *<> f
 ) AS r
 CROSS JOIN LATERAL ({days}) AS d

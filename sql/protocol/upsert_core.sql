@@ -3,4 +3,4 @@ INSERT INTO {core} AS c ({columns})
 SELECT {columns} FROM {folded}
 ON CONFLICT ({pk}) DO UPDATE
 SET ({columns}) = ROW({excluded})
-WHERE ROW(c.*) *<> ROW(excluded.*)
+WHERE c *<> excluded

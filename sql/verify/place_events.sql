@@ -14,7 +14,7 @@ SELECT
     CASE
         WHEN h.event_id IS NULL THEN 'its fact is not in history'
         WHEN here AND d."offset" IS NOT NULL THEN 'it is in history and in duplicates'
-        WHEN here AND ROW({expected_columns}) *<> ROW({history_columns}) THEN 'its row of history says something else'
+        WHEN here AND ROW({expected_columns})::record *<> ROW({history_columns})::record THEN 'its row of history says something else'
         WHEN NOT here AND d."offset" IS NULL THEN 'its fact came from elsewhere and no duplicate is recorded'
         WHEN NOT here AND (d.recorded_at, d.event_id, d.content_hash) <> (e.recorded_at, e.event_id, e.content_hash)
             THEN 'its row of duplicates names another fact'

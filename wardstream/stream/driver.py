@@ -215,8 +215,9 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
         log.error("%s; this driver leaves", reason)
         return EXIT_FENCED
     if isinstance(reason, psycopg.Error):
-        # The text of a PostgreSQL error can quote a row.
-        log.error("PostgreSQL refused the batch: %s, SQLSTATE %s", type(reason).__name__, reason.sqlstate)
+        # The text of a PostgreSQL error can quote a row; class 42 (a fault in our SQL or a missing table) cannot.
+        text = reason.diag.message_primary if (reason.sqlstate or "").startswith("42") else type(reason).__name__
+        log.error("PostgreSQL refused the batch: SQLSTATE %s, %s", reason.sqlstate, text)
     elif reason is not None:
         log.error("the batch failed: %s: %s", type(reason).__name__, reason)
     for query in ended:

@@ -300,7 +300,7 @@ class _Verification:
             on = sql.SQL("({}) = ({})").format(names(refold.primary_key, "c"), names(refold.primary_key, "f"))
             differ = sql.SQL(
                 "SELECT coalesce(c.{first}, f.{first}), {keys} FROM {core} c FULL JOIN {folded} f ON {on}"
-                " WHERE ROW(c.*) *<> ROW(f.*)"
+                " WHERE c.{first} IS NULL OR f.{first} IS NULL OR c *<> f"
             ).format(
                 first=sql.Identifier(fold.key),
                 keys=sql.SQL("concat_ws('/', {})").format(

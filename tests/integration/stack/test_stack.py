@@ -115,8 +115,12 @@ def test_roles_can_do_what_they_must_and_no_more(settings):
         assert supers == []
         for name in ("fsync", "full_page_writes", "synchronous_commit"):
             assert owner.execute(f"SHOW {name}").fetchone() == ("on",)
-    with psycopg.connect(settings.bi_url) as bi, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        bi.execute("CREATE TEMPORARY TABLE t (n int)")
+    with psycopg.connect(settings.bi_url, autocommit=True) as bi:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            bi.execute("CREATE TEMPORARY TABLE t (n int)")
+        bi.execute("SET default_transaction_read_only = off")  # a default only: what holds is that it has no rights
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            bi.execute("CREATE TEMPORARY TABLE t (n int)")
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(settings.writer_url, dbname="wardstream_registry")
 
