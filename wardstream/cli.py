@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 from confluent_kafka import KafkaException
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +24,7 @@ from wardstream.migrate import migrate as apply_migrations
 from wardstream.rebuild import rebuild as rebuild_core
 from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
-from wardstream.sources.commands import replay_demo
+from wardstream.sources.commands import mimic_iii, sample_command
 from wardstream.stack.commands import app
 from wardstream.stack.up import start
 from wardstream.stream.broker import TopicMissing
@@ -68,10 +69,12 @@ def _plain(report: Report) -> dict[str, Any]:
 
 def show(report: Report) -> None:
     """Print verify's table, its notes and its findings."""
-    heads = ("topic", "partition", "offsets", "received", "= stored", "+ duplicates", "+ quarantined")
-    table = Table(*heads, title="verify")
+    table = Table(box=box.SIMPLE)
+    table.add_column("topic/partition", no_wrap=True)
+    for head in ("offsets", "received", "= stored", "+ duplicates", "+ quarantined"):
+        table.add_column(head, justify="right", no_wrap=True)
     for t in report.tallies:
-        cells = (t.topic, t.partition, f"0 to {t.next_offset}", t.received, t.stored, t.duplicate, t.quarantined)
+        cells = (f"{t.topic}/{t.partition}", t.next_offset, t.received, t.stored, t.duplicate, t.quarantined)
         table.add_row(*map(str, cells))
     console.print(table)
     for note in report.notes:
@@ -109,7 +112,10 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
     settings = get_settings()
     begun = time.monotonic()
     start(settings, stream=True, say=typer.echo)
-    replay_demo(settings, mimic)
+    if mimic:
+        mimic_iii(mimic)
+    else:
+        sample_command()
     report = run_verify(settings, wait_seconds=120.0)
     show(report)
     if report.findings:
@@ -117,8 +123,8 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
     typer.echo(
         f"\nup, replayed and verified in {time.monotonic() - begun:.0f} s. Where to look:\n"
         "  wardstream status                         each part, lag, age of the last commit\n"
-        "  wardstream env                            connection settings; eval \"$(wardstream env)\"\n"
-        f"  psql \"$WARDSTREAM_BI_DATABASE_URL\"        mart.patients, mart.admissions, mart.diagnoses, mart.labs\n"
+        '  wardstream env                            connection settings; eval "$(wardstream env)"\n'
+        f'  psql "$WARDSTREAM_BI_DATABASE_URL"        mart.patients, mart.admissions, mart.diagnoses, mart.labs\n'
         f"  {settings.registry}/subjects   schemas\n"
         "  wardstream replay mimic-iii DIR           again: verify then counts duplicates, digest stays the same\n"
         "  make down                                 stop; the data stays until `wardstream reset`\n"

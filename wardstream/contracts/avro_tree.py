@@ -17,19 +17,19 @@ _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "b
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
 
 
-class UnsafeSchema(ValueError):
+class UnsafeSchemaError(ValueError):
     """A schema that is not Avro, or that lets a short message cost much memory or time."""
 
 
 def expand(schema: Any) -> Any:
     """The schema with every reference replaced by its definition and every type as an object or a list (union).
 
-    Raises UnsafeSchema for recursion, items of no width, unknown names and anything that is no Avro schema.
+    Raises UnsafeSchemaError for recursion, items of no width, unknown names and anything that is no Avro schema.
     """
     try:
         return _expand(schema, {}, (), "")
     except (KeyError, TypeError, AttributeError) as error:
-        raise UnsafeSchema(f"not an Avro schema ({type(error).__name__})") from error
+        raise UnsafeSchemaError(f"not an Avro schema ({type(error).__name__})") from error
 
 
 def _expand(avro: Any, names: dict[str, tuple[Any, str]], path: tuple[str, ...], namespace: str) -> Any:
@@ -40,9 +40,9 @@ def _expand(avro: Any, names: dict[str, tuple[Any, str]], path: tuple[str, ...],
             return {"type": avro}
         full = _full_name(avro, namespace)
         if full not in names:
-            raise UnsafeSchema(f"type {avro} is used but not defined before")
+            raise UnsafeSchemaError(f"type {avro} is used but not defined before")
         if full in path:
-            raise UnsafeSchema(f"type {avro} contains itself; a message could nest without end")
+            raise UnsafeSchemaError(f"type {avro} contains itself; a message could nest without end")
         definition, its_namespace = names[full]
         return _expand(definition, names, path, its_namespace)
     kind = avro["type"]
@@ -61,7 +61,7 @@ def _expand(avro: Any, names: dict[str, tuple[Any, str]], path: tuple[str, ...],
         item_key = "items" if kind == "array" else "values"
         item = _expand(avro[item_key], names, path, namespace)
         if kind == "array" and min_width(item) == 0:
-            raise UnsafeSchema("array items of no width; a short message could claim any number of them")
+            raise UnsafeSchemaError("array items of no width; a short message could claim any number of them")
         return {**avro, item_key: item}
     if kind not in _PRIMITIVES and kind not in _NAMED:
         return _expand(kind, names, path, namespace)

@@ -33,7 +33,7 @@ class Canonical:
     """Canonical forms under one schema, compiled once: use one object per schema for many events."""
 
     def __init__(self, schema: Schema) -> None:
-        """Compile the plan; UnsafeSchema for a schema that `expand` refuses."""
+        """Compile the plan; UnsafeSchemaError for a schema that `expand` refuses."""
         tree = expand(schema)
         self._form = _record_form(tree)
         # Sorting inside the encoder is needed only where maps bring keys of their own.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wardstream.contracts.avro_tree import UnsafeSchema, expand
+from wardstream.contracts.avro_tree import UnsafeSchemaError, expand
 from wardstream.contracts.codec import BadRecord, Decoder, Encoder, split
 from wardstream.contracts.examples import Example, load_examples
 from wardstream.contracts.lock import lock_problems
@@ -57,7 +57,7 @@ def check_contracts(schemas_dir: Path) -> list[str]:
             problems += [f"{contract.topic}/CHANGELOG.md: {text}" for text in _changelog(folder, contract)]
             if not wire:
                 problems += _examples(folder, contract)
-        except (ContractError, UnsafeSchema) as error:
+        except (ContractError, UnsafeSchemaError) as error:
             problems.append(str(error))
     return problems
 
@@ -86,7 +86,7 @@ def _document(contract: Contract) -> Iterator[str]:
             yield f"property {contract.key}: the primary key must be `required: true`"
     except ContractError as error:
         yield str(error).partition(": ")[2]
-    with contextlib.suppress(UnsafeSchema):  # reported with the wire
+    with contextlib.suppress(UnsafeSchemaError):  # reported with the wire
         yield from _agreement(expand(contract.latest)["fields"], list(contract.properties.values()), "")
     for name in (
         "event_id",

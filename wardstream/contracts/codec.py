@@ -15,7 +15,7 @@ from typing import Any
 
 import fastavro
 
-from wardstream.contracts.avro_tree import UnsafeSchema, expand, strip_logical
+from wardstream.contracts.avro_tree import UnsafeSchemaError, expand, strip_logical
 from wardstream.contracts.canonical import Canonical, Event, json_fields
 from wardstream.contracts.model import Schema
 
@@ -63,7 +63,7 @@ class Decoder:
             tree = expand(writer_schema)
             self.canonical = Canonical(writer_schema)
             self._schema = fastavro.parse_schema(strip_logical(writer_schema))
-        except (UnsafeSchema, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
+        except (UnsafeSchemaError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
             raise BadRecord("unsafe_schema", str(error)) from error
         self.json_fields = json_fields(writer_schema)
         """Top-level fields whose staging column carries canonical JSON text (see `Canonical.texts`)."""
@@ -99,6 +99,7 @@ class Encoder:
         self._schema = fastavro.parse_schema(strip_logical(schema))
         self._names = frozenset(field["name"] for field in schema["fields"])
         self._header = _HEADER.pack(0, schema_id)
+        self._check_ints = _int_checker(expand(schema))
 
     def encode(self, event: Mapping[str, Any]) -> bytes:
         """The message for an event; times are aware datetimes or microseconds, days are dates or days since 1970.
@@ -114,6 +115,8 @@ class Encoder:
         stream.write(self._header)
         try:
             fastavro.schemaless_writer(stream, self._schema, raw, strict_allow_default=True)
+            if self._check_ints is not None:
+                self._check_ints(raw)
         except Exception as error:  # noqa: BLE001 - a bad value shows as almost any type of exception
             raise ValueError(f"not encodable: {_culprit(self._schema, raw)} ({type(error).__name__})") from None
         return stream.getvalue()
@@ -150,12 +153,11 @@ def to_raw(value: Any) -> Any:
 def _culprit(schema: Any, raw: Mapping[str, Any]) -> str:
     for field in schema["fields"]:
         one = {"type": "record", "name": "one", "fields": [field]}
+        alone = {name: value for name, value in raw.items() if name == field["name"]}
         try:
-            fastavro.schemaless_writer(BytesIO(), fastavro.parse_schema(one), raw, strict_allow_default=False)
+            fastavro.schemaless_writer(BytesIO(), fastavro.parse_schema(one), alone, strict_allow_default=True)
         except Exception:  # noqa: BLE001 - the same fault again; only the field's name is of interest
-            return (
-                f"field {field['name']} needs {field['type'] if isinstance(field['type'], (str, list)) else 'its type'}"
-            )
+            return f"field {field['name']} is missing or of another type"
     return "the event"
 
 
@@ -185,7 +187,7 @@ def _record_checker(pairs: list[tuple[str, Callable[[Any], None]]]) -> Callable[
     def check(record: Any) -> None:
         if type(record) is dict:
             for name, checker in pairs:
-                checker(record[name])
+                checker(record.get(name))
 
     return check
 

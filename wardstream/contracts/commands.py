@@ -7,7 +7,7 @@ import typer
 from wardstream.contracts.check import check_contracts
 from wardstream.contracts.lock import LOCK_FILE, add_to_lock
 from wardstream.contracts.model import ContractError
-from wardstream.contracts.registry import RegistryRefused, RegistryUnavailable, register_all
+from wardstream.contracts.registry import RegistryRefusedError, RegistryUnavailableError, register_all
 from wardstream.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True, help="The contracts of the topics: schemas/<topic>/.")
@@ -40,7 +40,7 @@ def register() -> None:
     """Register all versions in the schema registry, under FULL_TRANSITIVE; may be repeated."""
     try:
         result = register_all(get_settings())
-    except (ContractError, RegistryRefused, RegistryUnavailable) as error:
+    except (ContractError, RegistryRefusedError, RegistryUnavailableError) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(1) from error
     for schema in result.schemas:

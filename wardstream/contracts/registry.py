@@ -2,7 +2,7 @@
 
 Speaks the Confluent API (Apicurio's ccompat v7 serves it too) over plain HTTP. Two failures are kept apart with care:
 the registry says that an id does not exist (a fault of the message: `BadRecord`), and the registry does not answer
-(`RegistryUnavailable`: wait, and never blame the message).
+(`RegistryUnavailableError`: wait, and never blame the message).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _UNKNOWN_SECONDS = 2.0
 moment later must be found."""
 
 
-class RegistryUnavailable(RuntimeError):
+class RegistryUnavailableError(RuntimeError):
     """The registry did not answer, or answered that it cannot; says nothing about any message."""
 
 
-class RegistryRefused(RuntimeError):
+class RegistryRefusedError(RuntimeError):
     """The registry understood and said no, such as to an incompatible schema; the message says what to do."""
 
 
@@ -81,7 +81,7 @@ class WriterSchema:
 def register_all(settings: Settings, patience_seconds: float = 20.0) -> Registration:
     """Set compatibility FULL_TRANSITIVE, then register every version of every contract in order; repeatable.
 
-    RegistryUnavailable after `patience_seconds` without an answer; RegistryRefused for a schema that the
+    RegistryUnavailableError after `patience_seconds` without an answer; RegistryRefusedError for a schema that the
     registry finds incompatible with what it has.
     """
     client = _Client(settings.registry, patience_seconds)
@@ -98,10 +98,12 @@ def register_all(settings: Settings, patience_seconds: float = 20.0) -> Registra
 
 
 def schema_id(registry_url: str, subject: str, schema: Schema, patience_seconds: float = 20.0) -> int:
-    """The registry's id of a registered schema. RegistryRefused, with what to type, where it is not there."""
+    """The registry's id of a registered schema. RegistryRefusedError, with what to type, where it is not there."""
     found = _find(_Client(registry_url, patience_seconds), subject, schema)
     if found is None:
-        raise RegistryRefused(f"{subject}: this schema is not in the registry; run `wardstream contracts register`")
+        raise RegistryRefusedError(
+            f"{subject}: this schema is not in the registry; run `wardstream contracts register`"
+        )
     return found
 
 
@@ -111,8 +113,8 @@ def _register(client: _Client, subject: str, version: int, schema: Schema) -> Re
         return Registered(subject, version, found, new=False)
     try:
         answer = client.call("POST", f"/subjects/{quote(subject, safe='')}/versions", _body(schema))
-    except RegistryRefused as error:
-        raise RegistryRefused(
+    except RegistryRefusedError as error:
+        raise RegistryRefusedError(
             f"{subject}: v{version}.avsc was refused as incompatible with the versions in the registry ({error}); "
             "run `wardstream contracts check`, and for a change that must break make a new topic"
         ) from error
@@ -152,7 +154,7 @@ class SchemaSource:
         """The schema behind an id, whether or not a deployed contract has that version.
 
         BadRecord `unknown_schema`: there is no such id, or it belongs to another topic's subject.
-        RegistryUnavailable: no answer within `patience_seconds`; ask again later.
+        RegistryUnavailableError: no answer within `patience_seconds`; ask again later.
         """
         key = (schema_id, topic)
         known = self._known.get(key)
@@ -202,9 +204,9 @@ class _Client:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         retrying: Callable[..., Any] = Retrying(
-            retry=retry_if_exception_type(RegistryUnavailable),
+            retry=retry_if_exception_type(RegistryUnavailableError),
             stop=stop_after_delay(self._patience),
-            wait=wait_exponential_jitter(initial=0.1, max=2.0),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
         return retrying(self._once, method, path, body)
@@ -221,12 +223,14 @@ class _Client:
                 if error.code == 404:
                     if _is_registry_answer(error):
                         raise _NotFoundError(path) from error
-                    raise RegistryUnavailable(f"{where}: 404, but not from a registry; is the URL right?") from error
+                    raise RegistryUnavailableError(
+                        f"{where}: 404, but not from a registry; is the URL right?"
+                    ) from error
                 if error.code in (409, 422):
-                    raise RegistryRefused(f"HTTP {error.code}") from error
-            raise RegistryUnavailable(f"{where}: HTTP {error.code}") from error
+                    raise RegistryRefusedError(f"HTTP {error.code}") from error
+            raise RegistryUnavailableError(f"{where}: HTTP {error.code}") from error
         except (OSError, HTTPException, ValueError) as error:
-            raise RegistryUnavailable(
+            raise RegistryUnavailableError(
                 f"{where}: {type(error).__name__}; is it running (`wardstream status`)?"
             ) from error
 

@@ -17,7 +17,7 @@ import avro.errors
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
-from wardstream.contracts.avro_tree import UnsafeSchema, expand
+from wardstream.contracts.avro_tree import UnsafeSchemaError, expand
 from wardstream.contracts.model import SUPPORTED_TYPES, Contract, Schema, short_type, split_null
 
 ENVELOPE = (
@@ -59,7 +59,7 @@ def wire_problems(contract: Contract) -> list[str]:
         try:
             trees[version] = expand(schema)
             avro.schema.parse(json.dumps(schema))
-        except (UnsafeSchema, avro.errors.AvroException) as error:
+        except (UnsafeSchemaError, avro.errors.AvroException) as error:
             problems.append(f"{where}: {error}")
             trees.pop(version, None)
             continue

@@ -17,7 +17,10 @@ from zoneinfo import ZoneInfo
 
 _IDS = {"subject_id": "patient_id", "hadm_id": "encounter_id"}
 _ROW_NUMBER = "the row number of a code list; the code itself is the key"
-_OF_TRANSFERS = "ICUSTAYS is derived from TRANSFERS, whose rows are all replayed with icustay_id"
+_ICUSTAYS = (
+    *("row_id", "subject_id", "hadm_id", "icustay_id", "dbsource", "first_careunit", "last_careunit"),
+    *("first_wardid", "last_wardid", "intime", "outtime", "los"),
+)
 
 MAPPED = {
     "PATIENTS": {
@@ -64,11 +67,7 @@ LEFT_OUT = {
     "ADMISSIONS": {"has_chartevents_data": "says whether a table of MIMIC that is not replayed has rows"},
     "D_ICD_DIAGNOSES": {"row_id": _ROW_NUMBER},
     "D_LABITEMS": {"row_id": _ROW_NUMBER},
-    "ICUSTAYS": dict.fromkeys(
-        ("row_id", "subject_id", "hadm_id", "icustay_id", "dbsource", "first_careunit", "last_careunit")
-        + ("first_wardid", "last_wardid", "intime", "outtime", "los"),
-        _OF_TRANSFERS,
-    ),
+    "ICUSTAYS": dict.fromkeys(_ICUSTAYS, "derived from TRANSFERS, whose rows are all replayed with their icustay_id"),
 }
 """Table -> column -> why nothing of it is replayed."""
 

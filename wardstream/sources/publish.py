@@ -66,6 +66,7 @@ class Publisher:
                 "queue.buffering.max.kbytes": _QUEUE_KBYTES,
                 "reconnect.backoff.max.ms": 2000,
                 "error_cb": self._on_error,
+                "log_level": 2,  # what the library prints repeats what error_cb says
             }
         )
 
@@ -74,9 +75,10 @@ class Publisher:
         return self
 
     def send(self, topic: str, event: Mapping[str, Any]) -> None:
-        """Queue one event (see `codec.Encoder.encode` for its values); waits where the queue is full or the pace says so.
+        """Queue one event (values as `codec.Encoder.encode` takes them); waits while the queue is full or by the pace.
 
-        DeliveryFailed as soon as any earlier event has failed; RegistryRefused or RegistryUnavailable for the schema.
+        DeliveryFailed as soon as any earlier event has failed; RegistryRefusedError,
+        RegistryUnavailableError: the schema.
         """
         encoder = self._encoders.get(topic) or self._encoder(topic)
         self._keep_pace()
@@ -138,6 +140,6 @@ class Publisher:
             what = ", ".join(f"{topic}: {count} x {code}" for (topic, code), count in sorted(self._failed.items()))
             others = ", ".join(sorted(self._seen_errors)) or "none"
             raise DeliveryFailed(
-                f"{sum(self._failed.values())} events were not acknowledged ({what}; other errors of the connection: "
-                f"{others}); is Kafka running (`wardstream status`)? Publishing again is safe: duplicates change nothing"
+                f"{sum(self._failed.values())} events were not acknowledged ({what}; connection: {others}); "
+                "is Kafka running (`wardstream status`)? Publishing again is safe: a duplicate changes nothing"
             )

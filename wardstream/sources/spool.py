@@ -32,7 +32,7 @@ class Spool:
         # The file is scratch: no journal, no fsync. Sorting spills to files as well.
         self._database.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;"
-            "CREATE TABLE spool (place REAL, topic TEXT, body TEXT);"
+            "CREATE TABLE spool (place, topic TEXT, body TEXT);"
         )
 
     def __enter__(self) -> Spool:
@@ -46,7 +46,6 @@ class Spool:
 
     def add(self, topic: str, event: dict[str, Any]) -> None:
         """Keep one event; its `event_time` (aware) says its place."""
-        # Microseconds of the years that events come from stay below 2**53, so REAL keeps them exactly.
         place = to_raw(event["event_time"]) if self._random is None else self._random.random()
         self._database.execute("INSERT INTO spool VALUES (?, ?, ?)", (place, topic, json.dumps(event, default=_pack)))
 

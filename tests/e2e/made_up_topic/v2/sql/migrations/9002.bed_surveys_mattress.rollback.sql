@@ -1,0 +1,2 @@
+ALTER TABLE core.bed_surveys DROP COLUMN mattress;
+ALTER TABLE history.bed_surveys DROP COLUMN mattress;

@@ -1,0 +1,183 @@
+"""kill -9 of every process in turn during a replay: nothing lost, nothing twice, the same digest as undisturbed.
+
+Two of the kills are placed exactly, without a hook in the product: a lock on ops.ledger_ranges, which a commit
+writes last, holds the stream inside its open transaction with rows already in history; and a JVM stopped by SIGSTOP
+cannot write Spark's commit log while Python, which needs no JVM for it, commits to PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from tests.e2e.hospital import Hospital, wait_for
+from wardstream import stack
+
+REPLAY_SECONDS = 170  # of one round: longer than all its kills and recoveries
+COMMITTING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'wardstream commit %%'"
+    " AND wait_event_type = 'Lock' AND state = 'active'"
+)
+
+
+def stream_pid(hospital: Hospital) -> int:
+    return int(wait_for("a stream process", lambda: stack.pids(hospital.settings).get("stream")))
+
+
+def jvm(hospital: Hospital) -> psutil.Process:
+    def find() -> psutil.Process | None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(stream_pid(hospital)).children(recursive=True)
+            return next((child for child in children if "java" in child.name()), None)
+        return None
+
+    found = wait_for("the stream's JVM", find)
+    assert isinstance(found, psutil.Process)
+    return found
+
+
+@contextlib.contextmanager
+def held_at_the_end_of_a_commit(hospital: Hospital) -> Iterator[None]:
+    """Inside: a commit of the stream has stored its rows and cannot finish."""
+    with hospital.connect() as conn, conn.transaction():
+        conn.execute("LOCK TABLE ops.ledger_ranges IN ACCESS EXCLUSIVE MODE")
+        wait_for("the stream to wait inside a commit", lambda: conn.execute(COMMITTING).fetchone() == (1,))
+        yield
+
+
+def kill_python(hospital: Hospital) -> None:
+    os.kill(stream_pid(hospital), signal.SIGKILL)
+
+
+def kill_jvm(hospital: Hospital) -> None:
+    jvm(hospital).kill()
+
+
+def kill_broker(hospital: Hospital) -> None:
+    os.kill(stack.pids(hospital.settings)["kafka"], signal.SIGKILL)
+
+
+def kill_postgres(hospital: Hospital) -> None:
+    os.kill(stack.pids(hospital.settings)["postgres"], signal.SIGKILL)
+
+
+def kill_inside_the_open_transaction(hospital: Hospital) -> None:
+    before = hospital.committed()
+    with held_at_the_end_of_a_commit(hospital):
+        os.kill(stream_pid(hospital), signal.SIGKILL)
+        wait_for(
+            "PostgreSQL to end the dead driver's transaction",
+            lambda: hospital.rows(COMMITTING.replace("%%", "%")) == [(0,)],
+        )
+        assert hospital.committed() == before, "the killed transaction must leave no trace"
+
+
+def kill_between_the_commits(hospital: Hospital) -> None:
+    folder = hospital.settings.scratch_dir / "checkpoints-main"
+    with held_at_the_end_of_a_commit(hospital):
+        frozen = jvm(hospital)
+        frozen.suspend()
+        before = hospital.committed()
+    wait_for("PostgreSQL's commit", lambda: hospital.committed() > before)
+    planned = {path.name for path in folder.glob("*/offsets/[0-9]*")}
+    done = {path.name for path in folder.glob("*/commits/[0-9]*")}
+    assert planned - done, "Spark must not have written its commit of the batch that PostgreSQL has"
+    python = stream_pid(hospital)
+    frozen.kill()
+    os.kill(python, signal.SIGKILL)
+
+
+KILLS: list[Callable[[Hospital], None]] = [
+    kill_python,
+    kill_jvm,
+    kill_broker,
+    kill_postgres,
+    kill_inside_the_open_transaction,
+    kill_between_the_commits,
+]
+
+
+def run_round(hospital: Hospital, events: int) -> None:
+    """A replay paced to outlast all kills; each kill is followed by progress before the next."""
+    replay = hospital.begin("replay", "sample", "--pace", str(events / REPLAY_SECONDS))
+    try:
+        wait_for("the first commit", lambda: hospital.committed() > 0)
+        for kill in KILLS:
+            before = hospital.committed()
+            assert before < events, f"{kill.__name__}: nothing was left to lose"
+            kill(hospital)
+            at_kill = hospital.committed() if kill is not kill_postgres else before
+            wait_for(f"a commit after {kill.__name__}", lambda at_kill=at_kill: _committed(hospital) > at_kill)  # type: ignore[misc]
+            assert replay.poll() is None, f"{kill.__name__}: the replay ended before the kills did"
+        output, _ = replay.communicate(timeout=600)
+    finally:
+        if replay.poll() is None:
+            replay.kill()
+    assert replay.returncode == 0, output
+    assert hospital.published() >= events
+
+
+def _committed(hospital: Hospital) -> int:
+    try:
+        return hospital.committed()
+    except Exception as error:  # noqa: BLE001 - PostgreSQL may be on its way back
+        assert type(error).__module__.startswith("psycopg")
+        return -1
+
+
+@pytest.fixture(scope="module")
+def undisturbed(hospital: Hospital) -> tuple[int, dict[str, str]]:
+    """Number of events and digest of the sample without any kill."""
+    hospital.empty()
+    hospital.must("replay", "sample")
+    report = hospital.verified()
+    return sum(tally.received for tally in report.tallies), hospital.digest()
+
+
+def test_one_round(hospital: Hospital, undisturbed: tuple[int, dict[str, str]]) -> None:
+    events, digest = undisturbed
+    hospital.empty()
+    run_round(hospital, events)
+    done = hospital.cli("verify", "--wait", "120")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hospital.digest() == digest
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_three_rounds(hospital: Hospital, undisturbed: tuple[int, dict[str, str]]) -> None:
+    events, digest = undisturbed
+    for _ in range(3):
+        hospital.empty()
+        run_round(hospital, events)
+        hospital.verified()
+        assert hospital.digest() == digest
+
+
+def test_an_orderly_stop_finishes_its_batch(hospital: Hospital) -> None:
+    """SIGTERM: the process ends with exit code 0 by itself, and its JVM with it."""
+    wait_for("a running stream", lambda: hospital.rows("SELECT state FROM ops.streams") == [("running",)])
+    java = jvm(hospital)
+    stack.stop_part(hospital.settings, "stream")
+    assert hospital.rows("SELECT state FROM ops.streams") == [("stopped",)]
+    assert not java.is_running()
+    stack.start_part(hospital.settings, "stream")
+
+
+def test_no_child_is_left(hospital: Hospital) -> None:
+    """After all these kills there is one stream with one JVM."""
+    marker = str(hospital.settings.state_dir)
+    drivers = [p for p in psutil.process_iter() if _is_driver(p, marker)]
+    assert len(drivers) == 1, [p.pid for p in drivers]
+
+
+def _is_driver(process: psutil.Process, marker: str) -> bool:
+    with contextlib.suppress(psutil.Error, subprocess.SubprocessError):
+        return "spark_jobs.stream" in " ".join(process.cmdline()) and marker in str(process.environ())
+    return False
