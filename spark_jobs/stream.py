@@ -9,6 +9,7 @@ Exit codes: 0 asked to stop, 75 another driver has the stream (not to be restart
 
 from __future__ import annotations
 
+import os
 import sys
 
 from pyspark.sql import DataFrame, SparkSession
@@ -21,7 +22,8 @@ from wardstream.contracts.registry import SchemaSource
 from wardstream.logs import configure_logging
 from wardstream.settings import Settings, get_settings
 from wardstream.stream.decode import Judge, judge_batches, judged_schema
-from wardstream.stream.driver import Driver, Start, run
+from wardstream.stream.driver import Driver, run
+from wardstream.stream.start import Start
 
 
 def session(settings: Settings) -> SparkSession:
@@ -86,6 +88,8 @@ def main() -> int:
     """Run the stream until it is asked to stop; returns the exit code."""
     settings = get_settings()
     configure_logging()
+    # Spark takes the first `python3` of the path for its workers; ours need this very environment.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return run(settings, lambda: session(settings), start_query)
 
 

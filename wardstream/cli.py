@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
 from wardstream.sources.commands import mimic_iii, sample_command
 from wardstream.stack.commands import app
+from wardstream.stack.postgres import binaries
 from wardstream.stack.up import start
 from wardstream.stream.broker import TopicMissing
 from wardstream.stream.plan import PlanError
@@ -106,6 +108,18 @@ def digest(as_json: AsJson = False) -> None:
         typer.echo("\n".join(f"{value}  {name}" for name, value in found.items()))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql as the read-only BI user, who sees schema mart; arguments are psql's own."""
+    settings = get_settings()
+    url = psycopg.conninfo.conninfo_to_dict(settings.bi_url)
+    # In the environment, because anyone on the machine can read the arguments of a process.
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+    where = {names[part]: str(value) for part, value in url.items() if part in names}
+    program = str(binaries(settings) / "psql")
+    os.execve(program, [program, *context.args], {**os.environ, **where})  # noqa: S606 - no shell is wanted
+
+
 @app.command()
 def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CSV files.")] = None) -> None:
     """Start the stack, replay data into it, verify, and say where to look; the stack stays up."""
@@ -123,12 +137,12 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
     typer.echo(
         f"\nup, replayed and verified in {time.monotonic() - begun:.0f} s. Where to look:\n"
         "  wardstream status                         each part, lag, age of the last commit\n"
-        '  wardstream env                            connection settings; eval "$(wardstream env)"\n'
-        f'  psql "$WARDSTREAM_BI_DATABASE_URL"        mart.patients, mart.admissions, mart.diagnoses, mart.labs\n'
-        f"  {settings.registry}/subjects   schemas\n"
-        "  wardstream replay mimic-iii DIR           again: verify then counts duplicates, digest stays the same\n"
+        "  wardstream psql                           mart.patients, mart.admissions, mart.diagnoses, mart.labs\n"
+        "  wardstream env                            connection settings for your own tools\n"
+        "  wardstream replay …                       again: verify counts duplicates, `wardstream digest` is the same\n"
         "  make down                                 stop; the data stays until `wardstream reset`\n"
-        "(. .venv/bin/activate puts `wardstream` and `psql` on the path)"
+        f"  {settings.registry}/subjects   the schemas\n"
+        "(. .venv/bin/activate puts `wardstream` on the path)"
     )
 
 

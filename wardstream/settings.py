@@ -27,7 +27,9 @@ def _short_dir() -> Path:
 class Settings(BaseSettings):
     """Settings, one environment variable each (prefix WARDSTREAM_ except for the four servers' usual names)."""
 
-    model_config = SettingsConfigDict(env_prefix="WARDSTREAM_", env_file=".env", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="WARDSTREAM_", env_file=PROJECT_ROOT / ".env", extra="ignore", populate_by_name=True
+    )
 
     # folders
     state_dir: Path = Field(default=PROJECT_ROOT / ".wardstream", description="All state of the embedded stack.")

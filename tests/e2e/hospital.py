@@ -108,7 +108,7 @@ class Hospital:
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a query, as the owner."""
         with self.connect() as conn:
-            return conn.execute(query, parameters or None).fetchall()  # type: ignore[call-overload, no-any-return]
+            return conn.execute(query, parameters or None).fetchall()
 
     def committed(self) -> int:
         """Offsets committed so far, over all partitions."""

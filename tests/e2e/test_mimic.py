@@ -143,8 +143,8 @@ def test_movements(replayed: Hospital) -> None:
 
 def test_diagnoses(replayed: Hospital) -> None:
     found = replayed.rows(
-        "SELECT diagnosis_id, patient_id, encounter_id, status, coded_at, sequence, code, code_system, short_title, title"
-        " FROM mart.diagnoses"
+        "SELECT diagnosis_id, patient_id, encounter_id, status, coded_at, sequence, code, code_system,"
+        " short_title, title FROM mart.diagnoses"
     )
     titles = {r["icd9_code"]: r for r in read("D_ICD_DIAGNOSES")}
     discharges = {r["hadm_id"]: utc(r["dischtime"]) for r in read("ADMISSIONS")}

@@ -99,7 +99,7 @@ CHANGES = {
     "row of duplicates deleted": (f"DELETE FROM ops.duplicates WHERE {ONE_DUPLICATE}", AT_A_DUPLICATE),
     "range missing": (
         f"DELETE FROM ops.ledger_ranges WHERE {FIRST_RANGE}",
-        r"topic labs partition 0 offsets 0 to \d+: ",
+        r"topic labs partition 0 offsets 0 to \d+",
     ),
     "ranges overlap": (
         f"UPDATE ops.ledger_ranges SET end_offset = end_offset + 1 WHERE {FIRST_RANGE}",

@@ -10,7 +10,7 @@ clock_ahead. Values come raw (see `codec`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from math import isfinite
 from typing import Any
@@ -30,7 +30,7 @@ KNOWN_OPTIONS = frozenset({*RANGE_OPTIONS, *LENGTH_OPTIONS, *_INFORMATIVE_OPTION
 # PostgreSQL or Arrow would fail inside the commit.
 _WIDEST = {"timestamp-micros": ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"), "date": ("0001-01-01", "9999-12-31")}
 
-Rule = Callable[[Mapping[str, Any]], str | None]
+_RANGED = frozenset({"int", "long", "float", "double", *_WIDEST})
 
 
 class Validator:
@@ -45,7 +45,7 @@ class Validator:
         self._lengths = [
             (name, options.get("minLength", 0), options.get("maxLength"))
             for name, options in _options(contract)
-            if any(option in options for option in LENGTH_OPTIONS)
+            if name in fields and fields[name].type == "string" and any(option in options for option in LENGTH_OPTIONS)
         ]
         self._allowed = sorted(contract.allowed.items())
         self._ranges = [bound for name in fields if (bound := _range(contract, fields[name])) is not None]
@@ -110,7 +110,7 @@ def _range(contract: Contract, field: Field) -> tuple[str, float, float] | None:
             options["minimum"] = low
         if "maximum" not in options and "exclusiveMaximum" not in options:
             options["maximum"] = high
-    if not any(name in options for name in RANGE_OPTIONS):
+    if field.type not in _RANGED or not any(name in options for name in RANGE_OPTIONS):
         return None
     try:
         least = _raw_bound(field.type, options, "minimum", "exclusiveMinimum", +1)

@@ -18,7 +18,7 @@ from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.canonical import Event
 from wardstream.contracts.codec import BadRecord, Decoder, split
 from wardstream.contracts.model import Contract
-from wardstream.contracts.registry import SchemaSource
+from wardstream.contracts.registry import RegistryUnavailableError, SchemaSource
 from wardstream.contracts.validate import Validator
 
 MICROS = pa.timestamp("us", tz="UTC")
@@ -40,6 +40,10 @@ VERDICT = [
     ("content_hash", pa.binary()),
     ("reason", pa.string()),
 ]
+
+
+class JudgeFailedError(Exception):
+    """A defect of ours or a missing part of the environment, told without the text that could quote an event."""
 
 
 class SchemaNotDeployedError(Exception):
@@ -125,9 +129,20 @@ def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         schema = judged_schema(judge.contracts)
         for batch in batches:
-            yield _judge_batch(judge, schema, batch)
+            try:
+                yield _judge_batch(judge, schema, batch)
+            except (RegistryUnavailableError, SchemaNotDeployedError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
+                # Spark logs what a task raises, and the text of a conversion error can quote a value.
+                raise JudgeFailedError(f"{type(error).__name__} within {_extent(batch)}") from None
 
     return run
+
+
+def _extent(batch: pa.RecordBatch) -> str:
+    first, last = (f"{batch['topic'][i]} {batch['partition'][i]}:{batch['offset'][i]}" for i in (0, -1))
+    return f"topic, partition and offset {first} to {last}"
 
 
 def _judge_batch(judge: Judge, schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:

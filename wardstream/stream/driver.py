@@ -16,24 +16,30 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 from confluent_kafka import KafkaException
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from wardstream.contracts.model import load_contracts
-from wardstream.database import Connection, connect
+from wardstream.contracts.model import ContractError, load_contracts
+from wardstream.database import MissingTable, connect
 from wardstream.settings import Settings
-from wardstream.stream.broker import Broker
-from wardstream.stream.commit import Batch, Committer, NotOurs, Outcome
+from wardstream.stream.broker import Broker, Partition, TopicMissing
+from wardstream.stream.commit import Batch, BrokerChanged, Committer, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lag, Lease
-from wardstream.stream.plan import load_plan
+from wardstream.stream.plan import PlanError, load_plan
 from wardstream.stream.start import Start, fresh_folder, open_ledger
 from wardstream.stream.status import STREAM
 
 log = logging.getLogger(__name__)
 
 DATABASE_PATIENCE_SECONDS = 120.0
+# Faults outside this process: one line in the log says which; the process manager tries again.
+CANNOT_START = (
+    *(BrokerChanged, TopicMissing, PlanError, MissingTable, ContractError),
+    *(KafkaException, psycopg.OperationalError, psycopg.errors.UndefinedTable),
+)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
 
 
@@ -54,15 +60,13 @@ class Driver:
         self.stop_requested = threading.Event()
         self.failure: BaseException | None = None
         self._busy = threading.Lock()
+        self._entered: frozenset[Partition] = frozenset()
         self._committers: dict[tuple[str, ...], Committer] = {}
 
     def starts(self) -> list[Start]:
         """Take the lease, then say where each query begins: one for all topics, or one a topic."""
         self.lease.take()
-        with connect(self.settings.writer_url, f"wardstream {self.stream} ledger") as conn:
-            extents = self.broker.extents()
-            offsets = open_ledger(conn, extents)
-        ids = {extent.topic: extent.topic_id for extent in extents}
+        ids, offsets = self._enter_partitions()
         groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
         scratch = fresh_folder(self.settings.scratch_dir / f"checkpoints-{self.stream}")
         return [
@@ -88,12 +92,14 @@ class Driver:
         slices = start.planned(batch_id, self.broker)
         if not slices:
             return None
+        if {(s.topic, s.partition) for s in slices} - self._entered:
+            self._enter_partitions()
         found = sort_out(collect(), self.contracts, start.topic_ids)
         batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
 
         def waiting(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            log.warning("PostgreSQL: %s; the batch is tried again", type(error).__name__)
+            log.warning("%s; the batch is tried again", type(error).__name__)
 
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
@@ -121,7 +127,6 @@ class Driver:
         if start.topics not in self._committers:
             conn = connect(self.settings.writer_url, f"wardstream commit {self.stream}")
             self.lease.register(conn)
-            self._enter_new_partitions(conn)
             contracts = {topic: self.contracts[topic] for topic in start.topics}
             zone, generation = self.settings.facility_timezone, self.lease.generation
             self._committers[start.topics] = Committer(
@@ -129,8 +134,13 @@ class Driver:
             )
         return self._committers[start.topics]
 
-    def _enter_new_partitions(self, conn: Connection) -> None:
-        open_ledger(conn, self.broker.extents())
+    def _enter_partitions(self) -> tuple[dict[str, str], dict[Partition, int]]:
+        """Every partition that the broker lists now gets its row in the ledger; topic ids, and where to begin."""
+        with connect(self.settings.writer_url, f"wardstream {self.stream} ledger") as conn:
+            extents = self.broker.extents()
+            offsets = open_ledger(conn, extents)
+        self._entered = frozenset(offsets)
+        return {extent.topic: extent.topic_id for extent in extents}, offsets
 
     def lag(self) -> Lag:
         """Events not yet committed by topic and partition, from the broker and the ledger now."""
@@ -165,7 +175,11 @@ class Driver:
 
 def run(settings: Settings, open_session: Callable[[], SparkSession], start_query: StartQuery) -> int:
     """Run the stream until SIGTERM or SIGINT; returns the exit code of the process."""
-    driver = Driver(settings)
+    try:
+        driver = Driver(settings)
+    except CANNOT_START as reason:
+        log.error("cannot start: %s: %s", type(reason).__name__, reason)
+        return 1
 
     def on_signal(signum: int, _frame: Any) -> None:
         log.info("%s: the running batch is finished first", signal.Signals(signum).name)
@@ -178,6 +192,9 @@ def run(settings: Settings, open_session: Callable[[], SparkSession], start_quer
     except AnotherDriver as reason:
         log.error("%s; this one leaves", reason)
         return EXIT_FENCED
+    except CANNOT_START as reason:
+        log.error("cannot start: %s: %s", type(reason).__name__, reason)
+        return 1
     driver.lease.start_heartbeat()
     threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
     spark = open_session()
@@ -186,10 +203,14 @@ def run(settings: Settings, open_session: Callable[[], SparkSession], start_quer
     driver.lease.state = "running"
     driver.lease.beat()
     log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))
-    code = _watch(driver, queries)
+    try:
+        code = _watch(driver, queries)
+        spark.stop()
+    except Py4JError:
+        log.error("the JVM is gone")
+        code = 1
     if code != EXIT_FENCED:
         driver.lease.release()
-    spark.stop()
     return code
 
 

@@ -15,7 +15,6 @@ A finding names topic, partition and offset, or table and key. The database is n
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,10 +112,13 @@ class _Verification:
         self._check_unknown_topics(ledger)
         self._read_again(ledger)
         self._check_core()
+        self._note_bodies()
         return self.report
 
     def _check_durability(self) -> None:
         off = [name for name in DURABLE if scalar(self.conn, "SELECT current_setting(%s)", [name]) == "off"]
+        by_role = self.conn.execute("SELECT DISTINCT unnest(setconfig) FROM pg_db_role_setting").fetchall()
+        off += [f"{name}, for a role," for name in DURABLE if (f"{name}=off",) in by_role]
         self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
 
     def _check_unknown_topics(self, ledger: Mapping[tuple[str, int], int]) -> None:
@@ -128,9 +130,8 @@ class _Verification:
         """Ranges and accepted gaps tile [first readable offset, ledger), and the ledger has reached the end."""
         where = f"topic {extent.topic} partition {extent.partition}"
         if done is None or done < extent.end:
-            self.report.findings.append(
-                f"{where}: committed up to offset {done or 0} of {extent.end}; is the stream running (`wardstream status`)?"
-            )
+            behind = f"{where}: committed up to offset {done or 0} of {extent.end}"
+            self.report.findings.append(f"{behind}; is the stream running (`wardstream status`)?")
         ranges = self.conn.execute(
             "SELECT start_offset, end_offset, 'committed' FROM ops.ledger_ranges WHERE topic_id = %s AND partition = %s"
             " UNION ALL SELECT start_offset, end_offset, reason FROM ops.gaps WHERE topic_id = %s AND partition = %s"
@@ -202,7 +203,8 @@ class _Verification:
         quarantined = {
             offset
             for (offset,) in self.conn.execute(
-                'SELECT "offset" FROM ops.quarantine WHERE topic_id = %s AND partition = %s AND "offset" BETWEEN %s AND %s',
+                'SELECT "offset" FROM ops.quarantine'
+                ' WHERE topic_id = %s AND partition = %s AND "offset" BETWEEN %s AND %s',
                 [extent.topic_id, extent.partition, offsets[0], offsets[-1]],
             )
         }
@@ -252,14 +254,14 @@ class _Verification:
             self.report.find(f"a row of {table.as_string(self.conn)} says so, but the message does not", found)
 
     def _tally(self, extent: Extent, ledger: Mapping[tuple[str, int], int]) -> None:
-        at = [extent.topic_id, extent.partition]
+        at = (extent.topic_id, extent.partition)
         counted = self.conn.execute(
             "SELECT coalesce(sum(received), 0)::bigint, coalesce(sum(stored), 0)::bigint,"
             " coalesce(sum(duplicate), 0)::bigint, coalesce(sum(quarantined), 0)::bigint"
             " FROM ops.ledger_ranges WHERE topic_id = %s AND partition = %s",
             at,
         ).fetchone() or (0, 0, 0, 0)
-        tally = Tally(extent.topic, extent.partition, ledger.get((at[0], at[1]), 0), *counted)
+        tally = Tally(extent.topic, extent.partition, ledger.get(at, 0), *counted)
         self.report.tallies.append(tally)
         where = f"topic {extent.topic} partition {extent.partition}"
         if tally.received != tally.stored + tally.duplicate + tally.quarantined:
@@ -273,23 +275,25 @@ class _Verification:
             count = sql.SQL("SELECT count(*) FROM {} WHERE topic_id = %s AND partition = %s").format(table)
             there = scalar(self.conn, count, at)
             if there != getattr(tally, name):
-                text = f"{where}: the ledger counts {getattr(tally, name)} {name}, {table.as_string(self.conn)} has {there}"
-                self.report.findings.append(text)
-        read = Counter(
-            dict(
-                self.conn.execute(
-                    "SELECT place, count(*) FROM placed WHERE topic_id = %s AND partition = %s GROUP BY 1", at
+                counted_there = f"{table.as_string(self.conn)} has {there}"
+                self.report.findings.append(
+                    f"{where}: the ledger counts {getattr(tally, name)} {name}, {counted_there}"
                 )
-            )
-        )
-        if extent.start == 0 and read.total() != tally.received:
-            self.report.findings.append(
-                f"{where}: the ledger counts {tally.received} received, {read.total()} were read now"
-            )
+        read = scalar(self.conn, "SELECT count(*) FROM placed WHERE topic_id = %s AND partition = %s", at)
+        if extent.start == 0 and read != tally.received:
+            self.report.findings.append(f"{where}: the ledger counts {tally.received} received, {read} were read now")
         if extent.start > 0:
             self.report.notes.append(
                 f"{where}: offsets before {extent.start} are no longer on the broker to compare with"
             )
+
+    def _note_bodies(self) -> None:
+        """The same event id with another body breaks a sender's promise: both are kept, and this is the report."""
+        for topic in self.contracts:
+            query = sql.SQL("SELECT count(*) FROM (SELECT FROM {} GROUP BY event_id HAVING count(*) > 1) AS ids")
+            ids = scalar(self.conn, query.format(sql.Identifier("history", topic)))
+            if ids:
+                self.report.notes.append(f"topic {topic}: {ids} event ids came with more than one body; all are kept")
 
     def _check_core(self) -> None:
         create_touched(self.conn)

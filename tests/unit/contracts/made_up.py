@@ -1,6 +1,5 @@
 """A made-up topic with one of everything a contract may use: nested record, array, map, day, int, bytes, boolean."""
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,12 @@ ADDRESS = {
 }
 
 
+def _own(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy that shares nothing, not even with itself: tests change what they get."""
+    copied: dict[str, Any] = json.loads(json.dumps(document))
+    return copied
+
+
 def optional(name: str, kind: Any) -> dict[str, Any]:
     """A field as contracts want it."""
     return {"name": name, "type": ["null", kind], "default": None, "doc": "d"}
@@ -41,9 +46,9 @@ def optional(name: str, kind: Any) -> dict[str, Any]:
 def schema_v1() -> dict[str, Any]:
     """Version 1."""
     fields = [
-        *copy.deepcopy(ENVELOPE),
+        *ENVELOPE,
         optional("visit_id", "string"),
-        optional("address", copy.deepcopy(ADDRESS)),
+        optional("address", ADDRESS),
         optional("tags", {"type": "array", "items": "string"}),
         optional("scores", {"type": "map", "values": "double"}),
         optional("day", DAY),
@@ -51,7 +56,8 @@ def schema_v1() -> dict[str, Any]:
         optional("raw", "bytes"),
         optional("done", "boolean"),
     ]
-    return {"type": "record", "name": "Visit", "namespace": "org.example.visits", "doc": "d", "fields": fields}
+    schema = {"type": "record", "name": "Visit", "namespace": "org.example.visits", "doc": "d", "fields": fields}
+    return _own(schema)
 
 
 def schema_v2() -> dict[str, Any]:
@@ -122,7 +128,7 @@ def document() -> dict[str, Any]:
         property_of("raw", "string", "bytes"),
         property_of("done", "boolean", "boolean"),
     ]
-    return {
+    whole = {
         "apiVersion": "v3.1.0",
         "kind": "DataContract",
         "id": "org.example.visits",
@@ -144,6 +150,7 @@ def document() -> dict[str, Any]:
             {"property": "partitions", "value": 3},
         ],
     }
+    return _own(whole)
 
 
 def property_named(contract: dict[str, Any], name: str) -> dict[str, Any]:

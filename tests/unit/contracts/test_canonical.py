@@ -83,7 +83,7 @@ def test_defaults_of_every_type_are_recognized():
     ]
     schema = {"type": "record", "name": "r", "fields": fields}
     assert canonical_json({"b": b"\xff", "r": {"x": 3}, "l": [b"a"], "m": {"k": 1.0}, "u": "s"}, schema) == b"{}"
-    other = {"b": b"\xfe", "r": {"x": 4}, "l": [], "m": {}, "u": None}
+    other: dict[str, Any] = {"b": b"\xfe", "r": {"x": 4}, "l": [], "m": {}, "u": None}
     assert canonical_json(other, schema) == b'{"b":"fe","l":[],"m":{},"r":{"x":4}}'
 
 

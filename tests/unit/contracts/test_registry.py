@@ -1,0 +1,234 @@
+"""The registry client against a small registry of our own: what is a message's fault, and what never is."""
+
+import json
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.unit.contracts import made_up
+from wardstream.contracts.avro_tree import fingerprint
+from wardstream.contracts.codec import BadRecord
+from wardstream.contracts.model import load_contracts
+from wardstream.contracts.registry import (
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    SchemaSource,
+    register_all,
+    schema_id,
+)
+from wardstream.settings import PROJECT_ROOT, Settings
+
+
+class Registry(ThreadingHTTPServer):
+    """As much of the Confluent API as we use; `fail` makes it answer with that status, `plain404` like a proxy."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.level = "NONE"
+        self.schemas: list[str] = []
+        self.subjects: dict[str, list[int]] = {}
+        self.requests: list[str] = []
+        self.fail: list[int] = []
+        self.plain404 = False
+        self.refuse = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/base"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Registry
+
+    def _answer(self, status: int, body: Any) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _any(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
+        path = self.path.removeprefix("/base")
+        server.requests.append(f"{self.command} {path}")
+        if server.fail:
+            return self._answer(server.fail.pop(), {"error_code": 50001})
+        if server.plain404:
+            return self._answer(404, {"message": "no route"})
+        return self._answer(*self._serve(path.strip("/").split("/"), body))
+
+    do_GET = do_POST = do_PUT = _any
+
+    def _serve(self, parts: list[str], body: Any) -> tuple[int, Any]:
+        server = self.server
+        if parts == ["config"]:
+            server.level = body["compatibility"] if body else server.level
+            return 200, {"compatibilityLevel": server.level}
+        if parts[0] == "schemas":
+            number = int(parts[2])
+            if number >= len(server.schemas):
+                return 404, {"error_code": 40403}
+            if parts[-1] == "versions":
+                return 200, [{"subject": s, "version": 1} for s, ids in server.subjects.items() if number in ids]
+            return 200, {"schema": server.schemas[number]}
+        known = server.subjects.get(parts[1], [])
+        if len(parts) == 2:
+            found = [number for number in known if server.schemas[number] == body["schema"]]
+            return (200, {"id": found[0]}) if found else (404, {"error_code": 40403 if known else 40401})
+        if server.refuse:
+            return 409, {"error_code": 409}
+        if body["schema"] not in server.schemas:
+            server.schemas.append(body["schema"])
+        server.subjects.setdefault(parts[1], []).append(server.schemas.index(body["schema"]))
+        return 200, {"id": server.subjects[parts[1]][-1]}
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    with Registry() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def settings(server: Registry) -> Settings:
+    return Settings(schema_registry_url=server.url, schemas_dir=PROJECT_ROOT / "schemas")
+
+
+CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")
+
+
+def test_registering_sets_the_level_first_and_changes_nothing_the_second_time(server: Registry, settings: Settings):
+    first = register_all(settings)
+    assert first.changed
+    assert first.compatibility_before == "NONE"
+    assert server.level == "FULL_TRANSITIVE"
+    registrations = [number for number, line in enumerate(server.requests) if line.endswith("/versions")]
+    assert server.requests.index("PUT /config") < min(registrations)
+    assert [(s.subject, s.version, s.new) for s in first.schemas] == [
+        (f"{topic}-value", 1, True) for topic in sorted(CONTRACTS)
+    ]
+    second = register_all(settings)
+    assert not second.changed
+    assert [s.schema_id for s in second.schemas] == [s.schema_id for s in first.schemas]
+
+
+def test_a_refused_schema_says_what_to_do(server: Registry, settings: Settings):
+    server.refuse = True
+    with pytest.raises(RegistryRefusedError, match=r"v1\.avsc was refused.*contracts check"):
+        register_all(settings)
+
+
+def test_the_id_of_a_schema_is_looked_up_never_registered(server: Registry, settings: Settings):
+    labs = CONTRACTS["labs"]
+    with pytest.raises(RegistryRefusedError, match="contracts register"):
+        schema_id(server.url, labs.subject, labs.latest)
+    ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
+    assert schema_id(server.url, labs.subject, labs.latest) == ids["labs-value"]
+
+
+def source(server: Registry, patience: float = 0.5) -> SchemaSource:
+    return SchemaSource(server.url, patience)
+
+
+def test_lookup_gives_schema_and_fingerprint_and_asks_once(server: Registry, settings: Settings):
+    ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
+    asked = source(server)
+    found = asked.lookup(ids["labs-value"], "labs")
+    assert found.schema == CONTRACTS["labs"].latest
+    assert found.fingerprint == fingerprint(CONTRACTS["labs"].latest)
+    count = len(server.requests)
+    assert asked.lookup(ids["labs-value"], "labs") is found
+    assert len(server.requests) == count
+
+
+def test_a_version_that_is_not_deployed_here_is_found_all_the_same(server: Registry, settings: Settings):
+    register_all(settings)
+    newer = {**CONTRACTS["labs"].latest, "fields": [*CONTRACTS["labs"].latest["fields"], made_up.optional("x", "int")]}
+    server.schemas.append(json.dumps(newer))
+    server.subjects["labs-value"].append(len(server.schemas) - 1)
+    assert source(server).lookup(len(server.schemas) - 1, "labs").schema == newer
+
+
+@pytest.mark.parametrize("wrong", [99, -1, "patients-value"])
+def test_an_id_that_is_not_of_the_topic_is_the_messages_fault(server: Registry, settings: Settings, wrong: Any):
+    ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
+    with pytest.raises(BadRecord) as caught:
+        source(server).lookup(ids.get(wrong, wrong), "labs")
+    assert caught.value.reason == "unknown_schema"
+
+
+def test_a_flood_of_one_bad_id_costs_one_request_and_an_id_registered_later_is_found(
+    server: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    asked = source(server)
+    for _ in range(100):
+        with pytest.raises(BadRecord):
+            asked.lookup(2, "labs")
+    assert len(server.requests) == 1
+    register_all(settings)
+    monkeypatch.setattr(asked, "_unknown", {key: at - 3 for key, at in asked._unknown.items()})
+    assert asked.lookup(2, "labs").schema == CONTRACTS["labs"].latest
+
+
+def test_failures_are_retried_and_then_raised_but_never_blamed_on_the_message(server: Registry, settings: Settings):
+    ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
+    server.fail = [503, 500]
+    assert source(server, 5).lookup(ids["labs-value"], "labs").schema == CONTRACTS["labs"].latest
+    server.fail = [503] * 100
+    with pytest.raises(RegistryUnavailableError, match="HTTP 503"):
+        source(server).lookup(ids["labs-value"], "labs")
+
+
+def test_a_404_that_is_not_the_registrys_is_no_verdict(server: Registry):
+    server.plain404 = True
+    with pytest.raises(RegistryUnavailableError, match="is the URL right"):
+        source(server).lookup(1, "labs")
+
+
+def test_nobody_there():
+    with pytest.raises(RegistryUnavailableError, match="is it running"):
+        SchemaSource("http://127.0.0.1:1", 0.2).lookup(1, "labs")
+
+
+def test_a_source_can_be_pickled_and_starts_empty(server: Registry, settings: Settings):
+    ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
+    asked = source(server)
+    asked.lookup(ids["labs-value"], "labs")
+    copied = pickle.loads(pickle.dumps(asked))
+    count = len(server.requests)
+    assert copied.lookup(ids["labs-value"], "labs").schema == CONTRACTS["labs"].latest
+    assert len(server.requests) > count
+
+
+def test_a_fingerprint_is_of_the_meaning():
+    schema = made_up.schema_v1()
+    base = fingerprint(schema)
+    assert -(2**63) <= base < 2**63
+    schema["fields"][0]["doc"] = "other words"
+    assert fingerprint(schema) == base
+    changed = []
+    changes: list[Callable[[Any], Any]] = [
+        lambda s: s["fields"][1].update(type={"type": "long", "logicalType": "timestamp-millis"}),
+        lambda s: s["fields"][3].update(default=1),
+        lambda s: s["fields"][0].update(type="bytes"),
+        lambda s: s["fields"].append(made_up.optional("x", "int")),
+    ]
+    for change in changes:
+        other = made_up.schema_v1()
+        change(other)
+        changed.append(fingerprint(other))
+    assert len({base, *changed}) == 5
