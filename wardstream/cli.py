@@ -109,10 +109,12 @@ def digest(as_json: AsJson = False) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def psql(context: typer.Context) -> None:
-    """Open psql as the read-only BI user, who sees schema mart; arguments are psql's own."""
+def psql(
+    context: typer.Context, owner: Annotated[bool, typer.Option("--owner", help="See everything.")] = False
+) -> None:
+    """Open psql as the read-only BI user, who sees schema mart; other arguments are psql's own."""
     settings = get_settings()
-    url = psycopg.conninfo.conninfo_to_dict(settings.bi_url)
+    url = psycopg.conninfo.conninfo_to_dict(settings.owner_url if owner else settings.bi_url)
     # In the environment, because anyone on the machine can read the arguments of a process.
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
     where = {names[part]: str(value) for part, value in url.items() if part in names}

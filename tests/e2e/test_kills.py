@@ -19,11 +19,9 @@ import pytest
 from tests.e2e.hospital import Hospital, wait_for
 from wardstream import stack
 
-REPLAY_SECONDS = 170  # of one round: longer than all its kills and recoveries
-COMMITTING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'wardstream commit %%'"
-    " AND wait_event_type = 'Lock' AND state = 'active'"
-)
+PACE = 20  # events a second: the sample then takes five minutes, longer than all kills and recoveries of a round
+# Seen without rights on other roles' sessions, unlike pg_stat_activity.
+COMMITTING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ops.ledger_ranges'::regclass"
 
 
 def stream_pid(hospital: Hospital) -> int:
@@ -73,7 +71,7 @@ def kill_inside_the_open_transaction(hospital: Hospital) -> None:
         os.kill(stream_pid(hospital), signal.SIGKILL)
         wait_for(
             "PostgreSQL to end the dead driver's transaction",
-            lambda: hospital.rows(COMMITTING.replace("%%", "%")) == [(0,)],
+            lambda: hospital.rows(COMMITTING) == [(0,)],
         )
         assert hospital.committed() == before, "the killed transaction must leave no trace"
 
@@ -104,8 +102,11 @@ KILLS: list[Callable[[Hospital], None]] = [
 
 
 def run_round(hospital: Hospital, events: int) -> None:
-    """A replay paced to outlast all kills; each kill is followed by progress before the next."""
-    replay = hospital.begin("replay", "sample", "--pace", str(events / REPLAY_SECONDS))
+    """A replay paced to outlast all kills; each kill is followed by progress before the next.
+
+    Then what the slow replay has not sent yet is sent by a fast one; what both sent are duplicates.
+    """
+    replay = hospital.begin("replay", "sample", "--pace", str(PACE))
     try:
         wait_for("the first commit", lambda: hospital.committed() > 0)
         for kill in KILLS:
@@ -115,12 +116,11 @@ def run_round(hospital: Hospital, events: int) -> None:
             at_kill = hospital.committed() if kill is not kill_postgres else before
             wait_for(f"a commit after {kill.__name__}", lambda at_kill=at_kill: _committed(hospital) > at_kill)  # type: ignore[misc]
             assert replay.poll() is None, f"{kill.__name__}: the replay ended before the kills did"
-        output, _ = replay.communicate(timeout=600)
     finally:
-        if replay.poll() is None:
-            replay.kill()
-    assert replay.returncode == 0, output
-    assert hospital.published() >= events
+        replay.kill()
+        replay.communicate()
+    hospital.must("replay", "sample")
+    assert hospital.published() > events
 
 
 def _committed(hospital: Hospital) -> int:

@@ -24,6 +24,7 @@ def filled(hospital: Hospital) -> Iterator[Hospital]:
     """The sample twice (so that there are duplicates) and poison (so that there is quarantine)."""
     hospital.empty()
     hospital.must("replay", "sample")
+    hospital.caught_up()  # so that there is more than one range
     hospital.must("replay", "sample", "--limit", "500")
     publish_poison(hospital)
     report = hospital.verified()

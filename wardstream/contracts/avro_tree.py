@@ -106,22 +106,27 @@ def fingerprint(schema: Any) -> int:
     meaning and the canonical form drops them, the logical types and the defaults.
     """
     meanings: list[tuple[str, Any]] = []
-    _meanings(expand(schema), "", meanings)
+    _meanings(schema, "", meanings)
     text = to_parsing_canonical_form(schema) + "\n" + json.dumps(meanings, sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
-def _meanings(tree: Any, path: str, found: list[tuple[str, Any]]) -> None:
-    if isinstance(tree, list):
-        for number, branch in enumerate(tree):
+def _meanings(avro: Any, path: str, found: list[tuple[str, Any]]) -> None:
+    """Collect logical types and defaults in order. References are not followed, so recursive schemas are no trouble."""
+    if isinstance(avro, list):
+        for number, branch in enumerate(avro):
             _meanings(branch, f"{path}|{number}", found)
         return
-    if "logicalType" in tree:
-        found.append((path, [tree["logicalType"], tree.get("precision"), tree.get("scale")]))
+    if not isinstance(avro, dict):
+        return
+    if "logicalType" in avro:
+        found.append((path, [avro["logicalType"], avro.get("precision"), avro.get("scale")]))
+    if isinstance(avro["type"], (dict, list)):
+        _meanings(avro["type"], path, found)
     for key in ("items", "values"):
-        if key in tree:
-            _meanings(tree[key], f"{path}[]", found)
-    for field in tree.get("fields", []):
+        if key in avro:
+            _meanings(avro[key], f"{path}[]", found)
+    for field in avro.get("fields", []):
         where = f"{path}.{field['name']}"
         if "default" in field:
             found.append((where, ["default", field["default"]]))

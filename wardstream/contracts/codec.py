@@ -65,6 +65,8 @@ class Decoder:
             self._schema = fastavro.parse_schema(strip_logical(writer_schema))
         except (UnsafeSchemaError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
             raise BadRecord("unsafe_schema", str(error)) from error
+        except RecursionError as error:
+            raise BadRecord("unsafe_schema", "nested too deeply") from error
         self.json_fields = json_fields(writer_schema)
         """Top-level fields whose staging column carries canonical JSON text (see `Canonical.texts`)."""
         self._check_ints = _int_checker(tree)

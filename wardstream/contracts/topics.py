@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException, TopicCollection
@@ -18,14 +19,15 @@ class TopicError(RuntimeError):
 
 def admin_client(settings: Settings) -> AdminClient:
     """A client for topics. Keep a reference to it while its futures are awaited: they die with it."""
-    return AdminClient({"bootstrap.servers": settings.kafka, "client.id": "wardstream-contracts"})
+    # log_level: what the library would print comes to us as exceptions.
+    return AdminClient({"bootstrap.servers": settings.kafka, "client.id": "wardstream-contracts", "log_level": 2})
 
 
 def create_topics(settings: Settings, timeout_seconds: float = 30.0, replication: int = 1) -> dict[str, bool]:
     """Make the topics of all contracts; topic -> whether it was made now. Repeatable; existing topics stay as they are.
 
-    LogAppendTime: a record's timestamp is the broker's, which the rule against clocks ahead compares with.
-    TopicError where Kafka refuses or does not answer within the timeout.
+    Returns when clients can see them. LogAppendTime: a record's timestamp is the broker's, which the rule against
+    clocks ahead compares with. TopicError where Kafka refuses or does not answer within the timeout.
     """
     admin = admin_client(settings)
     wanted = [
@@ -53,7 +55,21 @@ def create_topics(settings: Settings, timeout_seconds: float = 30.0, replication
             created[topic] = False
         except TimeoutError as error:
             raise TopicError(f"topic {topic} could not be made: no answer in {timeout_seconds:g} s") from error
+    _await_visible(admin, [topic for topic, new in created.items() if new], timeout_seconds)
     return created
+
+
+def _await_visible(admin: AdminClient, topics: list[str], timeout_seconds: float) -> None:
+    """Wait until the broker that answers clients knows the new topics; the controller alone knew them at first."""
+    deadline = time.monotonic() + timeout_seconds
+    while topics:
+        try:
+            topic_ids(admin, topics, timeout_seconds)
+            return
+        except TopicError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def topic_ids(admin: AdminClient, topics: Iterable[str], timeout_seconds: float = 30.0) -> dict[str, str]:

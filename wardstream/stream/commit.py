@@ -191,7 +191,9 @@ class Committer:
             trusted(protocol["insert_history"]).format(
                 history=history, columns=columns, query=query, found=found, fresh=fresh
             ),
-            trusted(protocol["insert_duplicates"]).format(topic=sql.Literal(topic), staged=staged, fresh=fresh),
+            trusted(protocol["insert_duplicates"]).format(
+                topic=sql.Literal(topic), staged=staged, fresh=fresh, history=history
+            ),
         )
 
     def commit(self, batch: Batch) -> Outcome:

@@ -242,7 +242,6 @@ def test_a_commit_file_that_makes_more_rows_than_it_got_is_stopped(bench):
     committer.conn.close()
 
 
-@pytest.mark.xfail(strict=True, reason="insert_duplicates.sql takes a dropped row for a duplicate")
 def test_a_commit_file_that_drops_rows_is_stopped(bench):
     query = bench.plan.history["labs"] + " WHERE event_id <> 'e1'"
     committer = bench.new_committer(replace(bench.plan, history={**bench.plan.history, "labs": query}))

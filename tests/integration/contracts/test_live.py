@@ -4,13 +4,14 @@ import copy
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, TopicPartition
-from confluent_kafka.admin import ConfigResource
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.integration.stack.conftest import own_settings
 from tests.unit.contracts import made_up
@@ -91,12 +92,21 @@ def test_topics_are_as_the_contracts_say(settings: Settings, tmp_path: Path):
     first = topic_ids(admin, ["made_up", "labs"])
     assert {len(identity) for identity in first.values()} == {22}
     admin.delete_topics(["made_up"])["made_up"].result(timeout=10)
-    create_topics(mine)
+    while topic_exists(admin, "made_up"):  # the controller has deleted it, the broker hears of it a moment later
+        time.sleep(0.05)
+    assert create_topics(mine) == {"made_up": True}
     second = topic_ids(admin, ["made_up", "labs"])
     assert second["labs"] == first["labs"]
     assert second["made_up"] != first["made_up"]
     with pytest.raises(TopicError, match="topic nowhere"):
         topic_ids(admin, ["nowhere"])
+
+
+def topic_exists(admin: AdminClient, topic: str) -> bool:
+    try:
+        return bool(topic_ids(admin, [topic]))
+    except TopicError:
+        return False
 
 
 def read_all(settings: Settings, topics: list[str]) -> list[Message]:
@@ -110,7 +120,7 @@ def read_all(settings: Settings, topics: list[str]) -> list[Message]:
             consumer.assign([at])
             expected = len(found) + high - low
             while len(found) < expected:
-                batch = consumer.consume(1000, timeout=20)
+                batch = consumer.consume(min(1000, expected - len(found)), timeout=20)
                 assert batch, f"{topic}: nothing for 20 s"
                 assert all(message.error() is None for message in batch)
                 found += batch

@@ -161,7 +161,17 @@ def test_poison_is_a_bad_record_in_little_time_and_memory(name: str):
 
 
 NODE = {"type": "record", "name": "Node", "namespace": "n", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    kind: Any = "int"
+    for _ in range(levels):
+        kind = {"type": "array", "items": kind}
+    return record(kind)
+
+
 UNSAFE = {
+    "nested 5,000 deep": _deep(5_000),
     "recursion": NODE,
     "recursion through an array": record(
         {"type": "record", "name": "N", "fields": [{"name": "l", "type": {"type": "array", "items": "N"}}]}

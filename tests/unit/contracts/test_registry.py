@@ -232,3 +232,8 @@ def test_a_fingerprint_is_of_the_meaning():
         change(other)
         changed.append(fingerprint(other))
     assert len({base, *changed}) == 5
+
+
+def test_a_recursive_schema_has_a_fingerprint_too():
+    node = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"], "default": None}]}
+    assert fingerprint(node) != fingerprint(made_up.schema_v1())
