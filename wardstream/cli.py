@@ -15,9 +15,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from wardstream.broker import TopicMissing
 from wardstream.contracts.commands import app as contracts_app
 from wardstream.contracts.model import ContractError
 from wardstream.contracts.registry import RegistryRefusedError, RegistryUnavailableError
+from wardstream.contracts.topics import TopicError
 from wardstream.database import connect
 from wardstream.digest import digest as digests_of
 from wardstream.logs import configure_logging
@@ -25,11 +27,10 @@ from wardstream.migrate import migrate as apply_migrations
 from wardstream.rebuild import rebuild as rebuild_core
 from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
-from wardstream.sources.commands import mimic_iii, sample_command
+from wardstream.sources.commands import replay_demo
 from wardstream.stack.commands import app
 from wardstream.stack.postgres import binaries
 from wardstream.stack.up import start
-from wardstream.stream.broker import TopicMissing
 from wardstream.stream.plan import PlanError
 from wardstream.verify.check import Report
 from wardstream.verify.check import verify as run_verify
@@ -128,10 +129,7 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
     settings = get_settings()
     begun = time.monotonic()
     start(settings, stream=True, say=typer.echo)
-    if mimic:
-        mimic_iii(mimic)
-    else:
-        sample_command()
+    replay_demo(settings, mimic)
     report = run_verify(settings, wait_seconds=120.0)
     show(report)
     if report.findings:
@@ -156,6 +154,7 @@ EXPECTED = (
     PlanError,
     RegistryRefusedError,
     RegistryUnavailableError,
+    TopicError,
     TopicMissing,
     TopicUnreadableError,
     psycopg.OperationalError,

@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from wardstream import stack
+from wardstream.broker import Broker
 from wardstream.contracts.model import load_contracts
 from wardstream.contracts.registry import register_all
 from wardstream.contracts.topics import create_topics
@@ -23,7 +24,6 @@ from wardstream.digest import digest
 from wardstream.migrate import migrate, rollback
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment
-from wardstream.stream.broker import Broker
 from wardstream.verify.check import Report, verify
 
 DEADLINE_SECONDS = 180.0

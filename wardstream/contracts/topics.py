@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.error import KafkaError
 
+from wardstream.broker import Broker, TopicMissing
 from wardstream.contracts.model import load_contracts
 from wardstream.settings import Settings
 
@@ -55,35 +55,19 @@ def create_topics(settings: Settings, timeout_seconds: float = 30.0, replication
             created[topic] = False
         except TimeoutError as error:
             raise TopicError(f"topic {topic} could not be made: no answer in {timeout_seconds:g} s") from error
-    _await_visible(admin, [topic for topic, new in created.items() if new], timeout_seconds)
+    _await_visible(settings, [topic for topic, new in created.items() if new], timeout_seconds)
     return created
 
 
-def _await_visible(admin: AdminClient, topics: list[str], timeout_seconds: float) -> None:
+def _await_visible(settings: Settings, topics: list[str], timeout_seconds: float) -> None:
     """Wait until the broker that answers clients knows the new topics; the controller alone knew them at first."""
     deadline = time.monotonic() + timeout_seconds
+    broker = Broker(settings.kafka, topics)
     while topics:
         try:
-            topic_ids(admin, topics, timeout_seconds)
+            broker.topic_ids()
             return
-        except TopicError:
+        except TopicMissing as error:
             if time.monotonic() > deadline:
-                raise
+                raise TopicError(f"{error}; it was made {timeout_seconds:g} s ago") from error
             time.sleep(0.05)
-
-
-def topic_ids(admin: AdminClient, topics: Iterable[str], timeout_seconds: float = 30.0) -> dict[str, str]:
-    """Topic -> Kafka's id of it (22 characters), which a topic that is deleted and made again does not keep.
-
-    TopicError for a topic that does not exist or no answer within the timeout.
-    """
-    ids: dict[str, str] = {}
-    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_seconds)
-    for topic, future in futures.items():
-        try:
-            ids[topic] = str(future.result(timeout=timeout_seconds).topic_id)
-        except KafkaException as error:
-            raise TopicError(f"topic {topic} could not be described: {error.args[0].name()}") from error
-        except TimeoutError as error:
-            raise TopicError(f"topic {topic} could not be described: no answer in {timeout_seconds:g} s") from error
-    return ids

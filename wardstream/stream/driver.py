@@ -21,10 +21,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from wardstream.broker import Broker, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database import MissingTable, connect
 from wardstream.settings import Settings
-from wardstream.stream.broker import Broker, Partition, TopicMissing
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lag, Lease

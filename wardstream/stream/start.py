@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wardstream.broker import Broker, Extent, Partition
 from wardstream.database import Connection
-from wardstream.stream.broker import Broker, Extent, Partition
 from wardstream.stream.commit import COMMIT_LOCK, BrokerChanged, Slice
 
 

@@ -22,12 +22,12 @@ from typing import Any
 import pyarrow as pa
 from psycopg import sql
 
+from wardstream.broker import Broker, Extent
 from wardstream.contracts.model import load_contracts
 from wardstream.contracts.registry import SchemaSource
 from wardstream.database import Connection, columns_of, connect, names, scalar, trusted
 from wardstream.rebuild import touch_all
 from wardstream.settings import Settings
-from wardstream.stream.broker import Broker, Extent
 from wardstream.stream.commit import QUARANTINE, WHERE_FOUND, Refold, copy, create_staged, create_touched
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.plan import Plan, load_plan

@@ -13,6 +13,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from tests.integration.commit.facts import LATER, Fact
+from wardstream.broker import Extent
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord, Encoder
 from wardstream.contracts.model import Contract, load_contracts
@@ -22,7 +23,6 @@ from wardstream.digest import digest, relations
 from wardstream.rebuild import touch_all
 from wardstream.settings import Settings
 from wardstream.stack import postgres
-from wardstream.stream.broker import Extent
 from wardstream.stream.commit import Batch, Committer, Outcome, Refold, Slice, create_touched
 from wardstream.stream.decode import MESSAGE, Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.plan import Plan, load_plan

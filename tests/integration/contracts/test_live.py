@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import ConfigResource
 
 from tests.integration.stack.conftest import own_settings
 from tests.unit.contracts import made_up
 from wardstream import stack
+from wardstream.broker import Broker, TopicMissing
 from wardstream.contracts.codec import BadRecord, Decoder, split
 from wardstream.contracts.model import Contract, load_contracts
 from wardstream.contracts.registry import RegistryRefusedError, SchemaSource, register_all, schema_id
-from wardstream.contracts.topics import TopicError, admin_client, create_topics, topic_ids
+from wardstream.contracts.topics import admin_client, create_topics
 from wardstream.settings import Settings
 from wardstream.sources import sample
 from wardstream.sources.publish import Publisher
@@ -89,23 +90,24 @@ def test_topics_are_as_the_contracts_say(settings: Settings, tmp_path: Path):
     assert config["message.timestamp.type"].value == "LogAppendTime"
     assert config["retention.ms"].value == "172800000"
     assert len(admin.list_topics("made_up", timeout=10).topics["made_up"].partitions) == 3
-    first = topic_ids(admin, ["made_up", "labs"])
+    broker = Broker(mine.kafka, ["made_up", "labs"])
+    first = broker.topic_ids()
     assert {len(identity) for identity in first.values()} == {22}
     admin.delete_topics(["made_up"])["made_up"].result(timeout=10)
-    while topic_exists(admin, "made_up"):  # the controller has deleted it, the broker hears of it a moment later
+    while topic_exists(mine, "made_up"):  # the controller has deleted it, the broker hears of it a moment later
         time.sleep(0.05)
     assert create_topics(mine) == {"made_up": True}
-    second = topic_ids(admin, ["made_up", "labs"])
+    second = broker.topic_ids()
     assert second["labs"] == first["labs"]
     assert second["made_up"] != first["made_up"]
-    with pytest.raises(TopicError, match="topic nowhere"):
-        topic_ids(admin, ["nowhere"])
+    with pytest.raises(TopicMissing, match="topic nowhere"):
+        Broker(mine.kafka, ["nowhere"]).topic_ids()
 
 
-def topic_exists(admin: AdminClient, topic: str) -> bool:
+def topic_exists(settings: Settings, topic: str) -> bool:
     try:
-        return bool(topic_ids(admin, [topic]))
-    except TopicError:
+        return bool(Broker(settings.kafka, [topic]).topic_ids())
+    except TopicMissing:
         return False
 
 

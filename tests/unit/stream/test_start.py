@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-from wardstream.stream.broker import Broker, Extent
+from wardstream.broker import Broker, Extent
 from wardstream.stream.commit import Slice
 from wardstream.stream.start import Start, fresh_folder
 

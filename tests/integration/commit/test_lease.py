@@ -1,0 +1,58 @@
+"""One driver at a time, on the real PostgreSQL: who may take a stream, and how an older driver learns of its end."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.integration.commit.bench import Bench
+from wardstream.settings import Settings
+from wardstream.stream.lease import AnotherDriver, Lease
+
+
+@pytest.fixture
+def impatient(bench: Bench, database: Settings) -> Settings:
+    """Settings under which a heartbeat of more than a second ago is dead; `bench` empties the database."""
+    return database.model_copy(update={"stream_takeover_seconds": 1.0})
+
+
+def test_generations_rise(impatient: Settings) -> None:
+    for generation in (1, 2, 3):
+        lease = Lease(impatient, "lease-test")
+        assert lease.take() == generation
+        lease.release()
+
+
+def test_a_second_driver_leaves_while_the_first_one_lives(impatient: Settings) -> None:
+    first, second = Lease(impatient, "lease-test"), Lease(impatient, "lease-test")
+    first.take()
+    first.start_heartbeat()
+    try:
+        with pytest.raises(AnotherDriver, match="heartbeat moves"):
+            # Longer than the heartbeat's pause, or the living driver would be taken for dead.
+            Lease(impatient.model_copy(update={"stream_takeover_seconds": 30.0}), "lease-test").take()
+        assert first.lost is None
+    finally:
+        first.release()
+    assert second.take() == first.generation + 1
+    second.release()
+
+
+def test_a_silent_driver_is_replaced_and_its_sessions_ended(impatient: Settings) -> None:
+    silent = Lease(impatient, "lease-test")
+    silent.take()  # no heartbeat: as if it were frozen
+    successor = Lease(impatient, "lease-test")
+    assert successor.take() == silent.generation + 1
+    with pytest.raises(psycopg.OperationalError):
+        silent.beat()
+    successor.release()
+
+
+def test_a_replaced_driver_learns_it_from_its_heartbeat(impatient: Settings) -> None:
+    older = Lease(impatient, "lease-test")
+    older.take()
+    with psycopg.connect(impatient.owner_url) as conn:
+        conn.execute("UPDATE ops.streams SET generation = generation + 1 WHERE stream = 'lease-test'")
+    with pytest.raises(AnotherDriver, match="was replaced"):
+        older.beat()
+    older.release()
