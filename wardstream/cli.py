@@ -72,7 +72,7 @@ def _plain(report: Report) -> dict[str, Any]:
 
 def show(report: Report) -> None:
     """Print verify's table, its notes and its findings."""
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
     table.add_column("topic/partition", no_wrap=True)
     for head in ("offsets", "received", "= stored", "+ duplicates", "+ quarantined"):
         table.add_column(head, justify="right", no_wrap=True)
