@@ -41,7 +41,11 @@ QUARANTINE = ("topic_id", "partition", "offset", "topic", "reason", "schema_id",
 
 
 class NotOurs(Exception):
-    """The ledger or the generation is not what this driver planned from: another driver writes. Nothing was stored."""
+    """The ledger is not where this driver's plan begins; it must start again from the ledger. Nothing was stored."""
+
+
+class Fenced(NotOurs):
+    """The generation is no longer this driver's: another one writes, and this one must leave. Nothing was stored."""
 
 
 class BrokerChanged(Exception):
@@ -250,7 +254,10 @@ class Committer:
         statement = trusted(self.plan.protocol["advance_ledger"])
         moved = self.conn.execute(statement, {**batch.parameters(), **self.mine}).rowcount
         if moved != len(batch.slices):
-            raise NotOurs(f"{moved} of {len(batch.slices)} partitions are where generation {self.mine} left them")
+            generation = scalar(self.conn, "SELECT generation FROM ops.streams WHERE stream = %(stream)s", self.mine)
+            if generation != self.mine["generation"]:
+                raise Fenced(f"generation {self.mine['generation']} of the stream was replaced by {generation}")
+            raise NotOurs(f"{moved} of {len(batch.slices)} partitions of the ledger are where the batch begins")
         for schema_id, topic, fingerprint in sorted(batch.schema_ids):
             self.conn.execute(
                 "INSERT INTO ops.schema_ids (schema_id, topic, fingerprint) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",

@@ -25,7 +25,7 @@ from wardstream.broker import Broker, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database import MissingTable, connect
 from wardstream.settings import Settings
-from wardstream.stream.commit import Batch, BrokerChanged, Committer, NotOurs, Outcome
+from wardstream.stream.commit import Batch, BrokerChanged, Committer, Fenced, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lag, Lease
 from wardstream.stream.plan import PlanError, load_plan
@@ -232,7 +232,7 @@ def _watch(driver: Driver, queries: list[StreamingQuery]) -> int:
 
 def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[StreamingQuery]) -> int:
     reason = driver.failure
-    if isinstance(reason, NotOurs | AnotherDriver):
+    if isinstance(reason, Fenced | AnotherDriver):
         log.error("%s; this driver leaves", reason)
         return EXIT_FENCED
     if isinstance(reason, psycopg.Error):

@@ -44,6 +44,7 @@ class Lease:
         self.lag: Lag = {}
         self._conn = connect(settings.writer_url, f"wardstream lease {stream}")
         self._backends: set[int] = set()
+        self._locked = False
         self._stop = threading.Event()
 
     def take(self) -> int:
@@ -64,6 +65,7 @@ class Lease:
                 " RETURNING generation",
                 [self.stream, os.getpid()],
             )
+        self._locked = True
         self.register(self._conn)
         log.info("generation %s of stream %s taken", self.generation, self.stream)
         return self.generation
@@ -108,6 +110,8 @@ class Lease:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
                 self.beat()
+                # After a lost connection the server may still hold the lock for our own old session.
+                self._locked = self._locked or self._try_lock()
             except AnotherDriver as reason:
                 self.lost = str(reason)
                 return
@@ -126,13 +130,10 @@ class Lease:
             raise AnotherDriver(f"generation {self.generation} of stream {self.stream} was replaced")
 
     def _reconnect(self) -> None:
-        """After PostgreSQL came back: a new session with the lock, unless somebody else was faster."""
+        """A new session, whose next beat tells whether the stream is still ours."""
         try:
             self._conn = connect(self.settings.writer_url, f"wardstream lease {self.stream}")
-            if not self._try_lock():
-                self.lost = f"stream {self.stream} was taken by another driver while PostgreSQL was away"
-                self._stop.set()
-                return
+            self._locked = False
             self.register(self._conn)
         except psycopg.OperationalError:
             return  # the next beat fails and comes here again

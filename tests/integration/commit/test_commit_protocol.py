@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.commit.bench import Bench, from_offset
 from tests.integration.commit.facts import lab, stay
-from wardstream.stream.commit import Batch, BrokerChanged, CountsDoNotAddUp, NotOurs
+from wardstream.stream.commit import Batch, BrokerChanged, CountsDoNotAddUp, Fenced, NotOurs
 
 LABS = ("id-of-labs", 0)
 
@@ -90,12 +90,12 @@ def test_the_same_batch_twice_is_refused(bench):
 
 def test_an_older_generation_is_refused(bench):
     bench.admin.execute("UPDATE ops.streams SET generation = 2")
-    refuses(bench, bench.batch(labs(1)), NotOurs)
+    refuses(bench, bench.batch(labs(1)), Fenced)
 
 
 def test_another_streams_generation_is_not_ours(bench):
     bench.admin.execute("UPDATE ops.streams SET stream = 'another'")
-    refuses(bench, bench.batch(labs(1)), NotOurs)
+    refuses(bench, bench.batch(labs(1)), Fenced)
 
 
 def test_a_topic_made_again_stops_the_stream(bench):

@@ -1,0 +1,37 @@
+"""One query for all topics or one a topic, one partition or two: the same core and mart, and verify agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.hospital import Hospital
+from wardstream import stack
+
+
+@pytest.fixture
+def split(hospital: Hospital) -> Iterator[Hospital]:
+    """The same hospital with a query a topic and two partitions a topic."""
+    own = Hospital(hospital.settings.model_copy(update={"stream_split": True, "topic_partitions": 2}))
+    yield own
+    stack.stop_part(own.settings, "stream")
+    hospital.empty()
+
+
+def test_split_and_partitioned(hospital: Hospital, split: Hospital) -> None:
+    hospital.empty()
+    hospital.must("replay", "sample")
+    hospital.verified()
+    digest = hospital.digest()
+
+    split.empty()
+    split.must("replay", "sample")
+    tallies = split.verified().tallies
+    assert {tally.partition for tally in tallies} == {0, 1}
+    assert all(tally.stored for tally in tallies), "every partition has had its share"
+    assert split.digest() == digest
+    commits = split.rows(
+        "SELECT count(DISTINCT topic) FROM ops.ledger_ranges JOIN ops.ledger USING (topic_id) GROUP BY commit_seq"
+    )
+    assert set(commits) == {(1,)}, "each topic is committed by its own query"
