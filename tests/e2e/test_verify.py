@@ -75,6 +75,12 @@ CHANGES = {
     "key in history": (f"UPDATE history.labs SET event_id = 'changed' WHERE lab_result_id = {ONE_LAB}", AT_THE_LAB),
     "hash in history": (f"UPDATE history.labs SET content_hash = '\\x00' WHERE lab_result_id = {ONE_LAB}", AT_THE_LAB),
     "place in history": (f'UPDATE history.labs SET "offset" = 999999 WHERE lab_result_id = {ONE_LAB}', AT_THE_LAB),
+    "topic in history": (f"UPDATE history.labs SET topic_id = 'x' WHERE lab_result_id = {ONE_LAB}", r"topic id x "),
+    "row of history added": (
+        'INSERT INTO history.labs SELECT (jsonb_populate_record(h, \'{"topic_id": "x", "event_id": "x"}\')).*'
+        f" FROM history.labs h WHERE lab_result_id = {ONE_LAB}",
+        r"topic id x partition 0 from offset {offset}: ",
+    ),
     "row of history deleted": (f"DELETE FROM history.labs WHERE lab_result_id = {ONE_LAB}", AT_THE_LAB),
     "value in core": (
         f"UPDATE core.lab_results SET value_number = 4711.5 WHERE lab_result_id = {ONE_LAB}",

@@ -168,8 +168,7 @@ class _Verification:
         self._report_faults()
         for extent in self.extents:
             self._tally(extent, ledger)
-        for topic in self.contracts:
-            self._check_unclaimed(topic)
+        self._check_unclaimed()
 
     def _create_tables(self) -> None:
         where = 'topic_id text, partition int, "offset" bigint'
@@ -240,18 +239,25 @@ class _Verification:
             places = [f"topic {t} partition {p} offset {o}" for f, t, p, o in faults if f == fault]
             self.report.find(f"the message was read, but {fault}", places)
 
-    def _check_unclaimed(self, topic: str) -> None:
+    def _check_unclaimed(self) -> None:
         """Rows that no message accounts for; a row of history whose key was changed is one of them."""
-        literal = sql.Literal(topic)
-        tables = [
-            (sql.Identifier("history", topic), "history", sql.SQL("true")),
-            (sql.Identifier("ops", "duplicates"), "duplicate", sql.SQL("s.topic = {}").format(literal)),
-            (sql.Identifier("ops", "quarantine"), "quarantine", sql.SQL("s.topic = {}").format(literal)),
-        ]
-        for table, place, only in tables:
-            query = self.sql["unclaimed"].format(rows=table, place=sql.Literal(place), topic=literal, only=only)
+        places = {
+            **{("history", topic): ("history", topic) for topic in self.contracts},
+            **{("duplicate", topic): ("ops", "duplicates") for topic in self.contracts},
+            **{("quarantine", topic): ("ops", "quarantine") for topic in self.contracts},
+        }
+        for (place, topic), names_of in places.items():
+            rows = sql.Identifier(*names_of)
+            query = self.sql["unclaimed"].format(rows=rows, place=sql.Literal(place), topic=sql.Literal(topic))
             found = [f"topic {topic} partition {p} offset {o}" for p, o in self.conn.execute(query)]
-            self.report.find(f"a row of {table.as_string(self.conn)} says so, but the message does not", found)
+            self.report.find(f"a row of {rows.as_string(self.conn)} says so, but the message does not", found)
+        for names_of in sorted(set(places.values())):
+            rows = sql.Identifier(*names_of)
+            found = [
+                f"topic id {i} partition {p} from offset {o}"
+                for i, p, o in self.conn.execute(self.sql["strangers"].format(rows=rows))
+            ]
+            self.report.find(f"is in {rows.as_string(self.conn)}, but not in the ledger", found)
 
     def _tally(self, extent: Extent, ledger: Mapping[tuple[str, int], int]) -> None:
         at = (extent.topic_id, extent.partition)
