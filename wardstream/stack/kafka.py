@@ -117,7 +117,7 @@ def prepare(settings: Settings) -> None:
 def _java(settings: Settings) -> list[str]:
     config = home(settings) / "log4j2.properties"
     flags = [HEAP, "-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={config}"]
-    return [str(java.executable()), *flags, "-cp", jars.classpath(settings, "kafka")]
+    return [*java.command(settings), *flags, "-cp", jars.classpath(settings, "kafka")]
 
 
 def launch(settings: Settings) -> Launch:

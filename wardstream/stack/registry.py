@@ -43,7 +43,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def launch(settings: Settings) -> Launch:
     """The registry's command."""
     jar = str(jars.registry_home(settings) / "quarkus-run.jar")
-    argv = [str(java.executable()), HEAP, "-XX:+UseSerialGC", "-Djava.awt.headless=true", "-jar", jar]
+    argv = [*java.command(settings), HEAP, "-XX:+UseSerialGC", "-Djava.awt.headless=true", "-jar", jar]
     return Launch(argv, cwd=folder(settings, "registry"), env=environment(settings))
 
 

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ class Driver:
         self.lease = Lease(settings, stream)
         self.stop_requested = threading.Event()
         self.failure: BaseException | None = None
-        self._busy = threading.Lock()
+        self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._entered: frozenset[Partition] = frozenset()
         self._committers: dict[tuple[str, ...], Committer] = {}
 
@@ -76,7 +77,7 @@ class Driver:
 
     def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
         """One batch of one query: from Spark's plan and rows to a committed transaction."""
-        with self._busy:
+        with self._busy[start.topics]:
             if self.stop_requested.is_set() or self.failure:
                 return  # not committed, hence read again by the next driver
             try:
@@ -168,9 +169,11 @@ class Driver:
     def stop(self, queries: list[StreamingQuery]) -> None:
         """Let the running batch finish, then stop the queries."""
         self.stop_requested.set()
-        with self._busy:
-            for query in queries:
-                query.stop()
+        for busy in list(self._busy.values()):
+            with busy:
+                pass  # from here on `process` returns at once: a batch that waited for the lock must not wait for us
+        for query in queries:
+            query.stop()
 
 
 def run(settings: Settings, open_session: Callable[[], SparkSession], start_query: StartQuery) -> int:
