@@ -58,7 +58,7 @@ def read(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
         .option("kafka.isolation.level", "read_committed")
         .option("subscribe", ",".join(start.topics))
         .option("startingOffsets", start.starting_offsets)
-        .option("maxOffsetsPerTrigger", settings.stream_max_offsets)
+        .option("maxOffsetsPerTrigger", start.max_offsets)
         .option("failOnDataLoss", "true")
         .load()
     )

@@ -24,7 +24,18 @@ class MissingTable(Exception):
 
 def connect(url: str, application: str, autocommit: bool = True) -> Connection:
     """Open a session in UTC; psycopg.OperationalError where the server does not answer within 5 s."""
-    return psycopg.connect(url, autocommit=autocommit, application_name=application, options=SESSION, connect_timeout=5)
+    return psycopg.connect(
+        url,
+        autocommit=autocommit,
+        application_name=application,
+        options=SESSION,
+        connect_timeout=5,
+        # A server that is gone without a word is noticed within half a minute, not by the kernel after hours.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=20_000,
+    )
 
 
 def names(columns: Iterable[str], prefix: str = "") -> sql.Composed:

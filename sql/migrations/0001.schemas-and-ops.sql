@@ -26,18 +26,21 @@ CREATE TABLE ops.streams (
     started_at    timestamptz NOT NULL,
     heartbeat_at  timestamptz NOT NULL,
     last_commit_at timestamptz,
-    lag           jsonb NOT NULL
+    lag           jsonb NOT NULL,
+    fruitless_starts integer NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE ops.streams IS 'One row a stream: its present driver. The generation in it is the fence: a commit of an older one fails.';
 COMMENT ON COLUMN ops.streams.stream IS 'Name of the stream.';
 COMMENT ON COLUMN ops.streams.generation IS 'Raised by one at each start of a driver.';
-COMMENT ON COLUMN ops.streams.state IS 'starting, running or stopped.';
+COMMENT ON COLUMN ops.streams.state IS 'starting, running, stopping or stopped.';
 COMMENT ON COLUMN ops.streams.pid IS 'Process id of the driver on its host.';
 COMMENT ON COLUMN ops.streams.backend_pids IS 'PostgreSQL sessions of the driver; ended by the driver that takes over from it.';
 COMMENT ON COLUMN ops.streams.started_at IS 'When this generation was taken.';
 COMMENT ON COLUMN ops.streams.heartbeat_at IS 'Last sign of life of the driver.';
 COMMENT ON COLUMN ops.streams.last_commit_at IS 'When the last batch was committed, of any generation.';
 COMMENT ON COLUMN ops.streams.lag IS 'Events not yet committed, by topic and partition: {"labs": {"0": 12}}.';
+
+COMMENT ON COLUMN ops.streams.fruitless_starts IS 'How many generations in a row ended with events waiting and nothing committed; each makes the next one''s batches ten times smaller.';
 
 CREATE TABLE ops.ledger (
     topic_id    text NOT NULL,

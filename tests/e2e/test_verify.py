@@ -75,6 +75,18 @@ CHANGES = {
     "key in history": (f"UPDATE history.labs SET event_id = 'changed' WHERE lab_result_id = {ONE_LAB}", AT_THE_LAB),
     "hash in history": (f"UPDATE history.labs SET content_hash = '\\x00' WHERE lab_result_id = {ONE_LAB}", AT_THE_LAB),
     "place in history": (f'UPDATE history.labs SET "offset" = 999999 WHERE lab_result_id = {ONE_LAB}', AT_THE_LAB),
+    "fact under another topic": (
+        "UPDATE history.labs SET topic_id = (SELECT topic_id FROM ops.ledger WHERE topic = 'patients')"
+        f" WHERE lab_result_id = {ONE_LAB}",
+        r"topic id \S+ partition 0 from offset {offset}: ",
+    ),
+    "ledger ahead": (
+        "WITH r AS (UPDATE ops.ledger_ranges SET end_offset = end_offset + 100 WHERE (topic_id, end_offset) ="
+        " (SELECT topic_id, next_offset FROM ops.ledger WHERE topic = 'labs'))"
+        " UPDATE ops.ledger SET next_offset = next_offset + 100 WHERE topic = 'labs'",
+        r"topic labs partition 0: committed up to offset \d+, but the broker has only \d+",
+    ),
+    "schema id in quarantine": ("UPDATE ops.quarantine SET schema_id = 77 WHERE reason = 'bad_avro'", AT_THE_POISON),
     "topic in history": (f"UPDATE history.labs SET topic_id = 'x' WHERE lab_result_id = {ONE_LAB}", r"topic id x "),
     "row of history added": (
         'INSERT INTO history.labs SELECT (jsonb_populate_record(h, \'{"topic_id": "x", "event_id": "x"}\')).*'

@@ -255,7 +255,8 @@ class Committer:
         moved = self.conn.execute(statement, {**batch.parameters(), **self.mine}).rowcount
         if moved != len(batch.slices):
             generation = scalar(self.conn, "SELECT generation FROM ops.streams WHERE stream = %(stream)s", self.mine)
-            if generation != self.mine["generation"]:
+            # Only a greater one: after a restore of the database it can be smaller or missing, and nobody else writes.
+            if generation is not None and generation > self.mine["generation"]:
                 raise Fenced(f"generation {self.mine['generation']} of the stream was replaced by {generation}")
             raise NotOurs(f"{moved} of {len(batch.slices)} partitions of the ledger are where the batch begins")
         for schema_id, topic, fingerprint in sorted(batch.schema_ids):

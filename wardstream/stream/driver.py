@@ -20,13 +20,20 @@ from confluent_kafka import KafkaException
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from wardstream.broker import Broker, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database import MissingTable, connect
 from wardstream.settings import Settings
-from wardstream.stream.commit import Batch, BrokerChanged, Committer, Fenced, Outcome
+from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lag, Lease
 from wardstream.stream.plan import PlanError, load_plan
@@ -41,6 +48,8 @@ CANNOT_START = (
     *(BrokerChanged, TopicMissing, PlanError, MissingTable, ContractError),
     *(KafkaException, psycopg.OperationalError, psycopg.errors.UndefinedTable),
 )
+# Errors whose text is ours and never quotes an event.
+OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
 
 
@@ -57,8 +66,8 @@ class Driver:
         self.contracts = load_contracts(settings.schemas_dir)
         self.plan = load_plan(settings.sql_dir, list(self.contracts))
         self.broker = Broker(settings.kafka, self.contracts)
-        self.lease = Lease(settings, stream)
         self.stop_requested = threading.Event()
+        self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._entered: frozenset[Partition] = frozenset()
@@ -69,9 +78,15 @@ class Driver:
         self.lease.take()
         ids, offsets = self._enter_partitions()
         groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
+        # A batch too large for the heap kills the JVM, and would do so again at every start.
+        most = max(1, self.settings.stream_max_offsets // len(groups) // 10**self.lease.fruitless_starts)
+        if self.lease.fruitless_starts:
+            log.warning("%s starts came to nothing; batches have at most %s events", self.lease.fruitless_starts, most)
         scratch = fresh_folder(self.settings.scratch_dir / f"checkpoints-{self.stream}")
         return [
-            Start(topics, ids, {at: o for at, o in offsets.items() if at[0] in topics}, scratch / "-".join(topics))
+            Start(
+                topics, ids, {at: o for at, o in offsets.items() if at[0] in topics}, scratch / "-".join(topics), most
+            )
             for topics in groups
         ]
 
@@ -105,7 +120,7 @@ class Driver:
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
             wait=wait_exponential(multiplier=0.2, max=2),
-            stop=stop_after_delay(DATABASE_PATIENCE_SECONDS),
+            stop=stop_after_delay(DATABASE_PATIENCE_SECONDS) | stop_when_event_set(self.stop_requested),
             before_sleep=waiting,
             reraise=True,
         )
@@ -138,6 +153,7 @@ class Driver:
     def _enter_partitions(self) -> tuple[dict[str, str], dict[Partition, int]]:
         """Every partition that the broker lists now gets its row in the ledger; topic ids, and where to begin."""
         with connect(self.settings.writer_url, f"wardstream {self.stream} ledger") as conn:
+            self.lease.register(conn)
             extents = self.broker.extents()
             offsets = open_ledger(conn, extents)
         self._entered = frozenset(offsets)
@@ -162,12 +178,13 @@ class Driver:
         while not self.stop_requested.wait(HEARTBEAT_SECONDS):
             try:
                 self.lease.lag = self.lag()
-            except (psycopg.OperationalError, KafkaException) as error:
+            except (psycopg.Error, KafkaException, TopicMissing) as error:
                 self.lease.lag = {}
                 log.warning("lag is not known: %s", type(error).__name__)
 
     def stop(self, queries: list[StreamingQuery]) -> None:
         """Let the running batch finish, then stop the queries."""
+        self.lease.state = "stopping"
         self.stop_requested.set()
         for busy in list(self._busy.values()):
             with busy:
@@ -223,7 +240,7 @@ def _watch(driver: Driver, queries: list[StreamingQuery]) -> int:
         if driver.lease.lost:
             log.error("%s; this driver leaves", driver.lease.lost)
             driver.stop(queries)
-            return EXIT_FENCED
+            return EXIT_FENCED if isinstance(driver.lease.lost, AnotherDriver) else 1
         ended = [query for query in queries if not query.isActive]
         if ended or driver.failure:
             return _failed(driver, queries, ended)
@@ -242,8 +259,10 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
         # The text of a PostgreSQL error can quote a row; class 42 (a fault in our SQL or a missing table) cannot.
         text = reason.diag.message_primary if (reason.sqlstate or "").startswith("42") else type(reason).__name__
         log.error("PostgreSQL refused the batch: SQLSTATE %s, %s", reason.sqlstate, text)
-    elif reason is not None:
+    elif isinstance(reason, OUR_WORDS):
         log.error("the batch failed: %s: %s", type(reason).__name__, reason)
+    elif reason is not None:
+        log.error("the batch failed: %s; what an executor said of it is above", type(reason).__name__)
     for query in ended:
         failure = query.exception()
         if reason is None and failure is not None:

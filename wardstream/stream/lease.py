@@ -9,6 +9,7 @@ does not restart.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -25,6 +26,19 @@ log = logging.getLogger(__name__)
 
 EXIT_FENCED = 75
 HEARTBEAT_SECONDS = 2.0
+TAKE = """
+INSERT INTO ops.streams AS s (stream, generation, state, pid, backend_pids, started_at, heartbeat_at, lag)
+VALUES (%(stream)s, 1, 'starting', %(pid)s, '{}', now(), now(), '{}')
+ON CONFLICT (stream) DO UPDATE
+SET generation = s.generation + 1, state = excluded.state, pid = excluded.pid, backend_pids = '{}',
+    started_at = now(), heartbeat_at = now(), lag = '{}',
+    fruitless_starts = CASE
+        WHEN s.last_commit_at >= s.started_at THEN 0
+        WHEN jsonb_path_exists(s.lag, '$.*.* ? (@ > 0)') THEN s.fruitless_starts + 1
+        ELSE s.fruitless_starts
+    END
+RETURNING generation, fruitless_starts
+"""
 Lag = dict[str, dict[str, int]]
 
 
@@ -32,15 +46,21 @@ class AnotherDriver(Exception):
     """The stream has a living driver, or this one was replaced: leave with EXIT_FENCED."""
 
 
+class LeaseGone(Exception):
+    """The database does not know this driver's generation, as after a restore: start again, nobody else writes."""
+
+
 class Lease:
     """The right to write a stream, held from `take` to the end of the process."""
 
-    def __init__(self, settings: Settings, stream: str) -> None:
+    def __init__(self, settings: Settings, stream: str, stop_requested: threading.Event | None = None) -> None:
         self.settings = settings
         self.stream = stream
+        self.stop_requested = stop_requested or threading.Event()
         self.generation = 0
+        self.fruitless_starts = 0
         self.state = "starting"
-        self.lost: str | None = None
+        self.lost: AnotherDriver | LeaseGone | None = None
         self.lag: Lag = {}
         self._conn = connect(settings.writer_url, f"wardstream lease {stream}")
         self._backends: set[int] = set()
@@ -53,18 +73,12 @@ class Lease:
         Raises AnotherDriver where a living driver's heartbeat is seen to move.
         """
         self._lock_or_leave()
+        self._end_sessions_of_the_driver_before()
         with self._conn.transaction():
             self._conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
-            self.generation = scalar(
-                self._conn,
-                "INSERT INTO ops.streams AS s"
-                " (stream, generation, state, pid, backend_pids, started_at, heartbeat_at, lag)"
-                " VALUES (%s, 1, 'starting', %s, '{}', now(), now(), '{}')"
-                " ON CONFLICT (stream) DO UPDATE SET generation = s.generation + 1, state = excluded.state,"
-                " pid = excluded.pid, backend_pids = '{}', started_at = now(), heartbeat_at = now()"
-                " RETURNING generation",
-                [self.stream, os.getpid()],
-            )
+            row = self._conn.execute(TAKE, {"stream": self.stream, "pid": os.getpid()}).fetchone()
+        assert row is not None
+        self.generation, self.fruitless_starts = row
         self._locked = True
         self.register(self._conn)
         log.info("generation %s of stream %s taken", self.generation, self.stream)
@@ -74,25 +88,36 @@ class Lease:
         return bool(scalar(self._conn, "SELECT pg_try_advisory_lock(%s, hashtext(%s))", [COMMIT_LOCK, self.stream]))
 
     def _lock_or_leave(self) -> None:
-        first: object = None
+        seen: list[object] = []
         while not self._try_lock():
+            if self.stop_requested.is_set():
+                raise AnotherDriver(f"asked to stop while waiting for stream {self.stream}")
             row = self._conn.execute(
-                "SELECT heartbeat_at, backend_pids, heartbeat_at < clock_timestamp() - make_interval(secs => %s)"
+                "SELECT heartbeat_at, state = 'stopping', heartbeat_at < clock_timestamp() - make_interval(secs => %s)"
                 " FROM ops.streams WHERE stream = %s",
                 [self.settings.stream_takeover_seconds, self.stream],
             ).fetchone()
             if row is not None:
-                heartbeat, backends, dead = row
-                first = first or heartbeat
-                if heartbeat != first:
+                heartbeat, stopping, dead = row
+                if heartbeat not in seen:
+                    seen.append(heartbeat)
+                # One move can be the last word of a driver that was just killed; one that stops is waited for.
+                if len(seen) > 2 and not stopping:
                     raise AnotherDriver(f"stream {self.stream} has a living driver: its heartbeat moves")
                 if dead:
                     log.warning("the driver of stream %s shows no sign of life: ending its sessions", self.stream)
-                    self._conn.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY(%s) AND usename = user",
-                        [backends],
-                    )
+                    self._end_sessions_of_the_driver_before()
             time.sleep(0.5)
+
+    def _end_sessions_of_the_driver_before(self) -> None:
+        """A frozen driver's session can hold the commit lock, also when its lease is long gone."""
+        self._conn.execute(
+            "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a"
+            " JOIN ops.streams s ON a.pid = ANY(s.backend_pids)"
+            " WHERE s.stream = %s AND a.usename = user AND a.pid <> pg_backend_pid()"
+            " AND a.application_name LIKE 'wardstream %%'",
+            [self.stream],
+        )
 
     def register(self, conn: Connection) -> None:
         """Name a session of this driver, so that a successor can end it."""
@@ -112,11 +137,11 @@ class Lease:
                 self.beat()
                 # After a lost connection the server may still hold the lock for our own old session.
                 self._locked = self._locked or self._try_lock()
-            except AnotherDriver as reason:
-                self.lost = str(reason)
+            except (AnotherDriver, LeaseGone) as reason:
+                self.lost = reason
                 return
-            except psycopg.OperationalError as error:
-                log.warning("heartbeat: PostgreSQL does not answer (%s); connecting again", type(error).__name__)
+            except psycopg.Error as error:
+                log.warning("heartbeat: PostgreSQL does not take it (%s); connecting again", type(error).__name__)
                 self._reconnect()
 
     def beat(self) -> None:
@@ -127,7 +152,10 @@ class Lease:
             [self.state, json.dumps(self.lag), self.stream, self.generation],
         ).rowcount
         if not mine:
-            raise AnotherDriver(f"generation {self.generation} of stream {self.stream} was replaced")
+            now = scalar(self._conn, "SELECT generation FROM ops.streams WHERE stream = %s", [self.stream])
+            if now is not None and now > self.generation:
+                raise AnotherDriver(f"generation {self.generation} of stream {self.stream} was replaced")
+            raise LeaseGone(f"generation {self.generation} of stream {self.stream} is no longer in the database")
 
     def _reconnect(self) -> None:
         """A new session, whose next beat tells whether the stream is still ours."""
@@ -135,14 +163,15 @@ class Lease:
             self._conn = connect(self.settings.writer_url, f"wardstream lease {self.stream}")
             self._locked = False
             self.register(self._conn)
-        except psycopg.OperationalError:
+        except psycopg.Error:
             return  # the next beat fails and comes here again
 
     def release(self) -> None:
         """Last words of a driver that leaves by itself."""
         self._stop.set()
-        self._conn.execute(
-            "UPDATE ops.streams SET state = 'stopped' WHERE stream = %s AND generation = %s",
-            [self.stream, self.generation],
-        )
-        self._conn.close()
+        with contextlib.suppress(psycopg.Error):  # PostgreSQL may be away; its heartbeat then says enough
+            self._conn.execute(
+                "UPDATE ops.streams SET state = 'stopped' WHERE stream = %s AND generation = %s",
+                [self.stream, self.generation],
+            )
+            self._conn.close()

@@ -18,12 +18,14 @@ from wardstream.stream.commit import COMMIT_LOCK, BrokerChanged, Slice
 
 @dataclass(frozen=True)
 class Start:
-    """One query's topics, their ids, the first offset of each partition, and Spark's scratch folder."""
+    """One query's topics, their ids, the first offset of each partition, Spark's scratch folder, and the most
+    events of a batch."""
 
     topics: tuple[str, ...]
     topic_ids: Mapping[str, str]
     offsets: Mapping[Partition, int]
     checkpoint: Path
+    max_offsets: int = 50_000
 
     @property
     def starting_offsets(self) -> str:

@@ -78,7 +78,9 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
         _wait(conn, extents, wait_seconds)
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            return _Verification(settings, conn, extents).run()
+            _ledger(conn)  # from here on the snapshot stands, so that nothing in it can be ahead of the ends asked now
+            later = {(e.topic_id, e.partition): e.end for e in broker.extents()}
+            return _Verification(settings, conn, extents, later).run()
 
 
 def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
@@ -94,10 +96,13 @@ def _ledger(conn: Connection) -> dict[tuple[str, int], int]:
 class _Verification:
     """One run, inside one snapshot."""
 
-    def __init__(self, settings: Settings, conn: Connection, extents: list[Extent]) -> None:
+    def __init__(
+        self, settings: Settings, conn: Connection, extents: list[Extent], later: Mapping[tuple[str, int], int]
+    ) -> None:
         self.settings = settings
         self.conn = conn
         self.extents = extents
+        self.later = later
         self.contracts = load_contracts(settings.schemas_dir)
         self.plan: Plan = load_plan(settings.sql_dir, list(self.contracts))
         self.sql = {path.stem: trusted(path.read_text()) for path in (settings.sql_dir / "verify").glob("*.sql")}
@@ -116,9 +121,8 @@ class _Verification:
         return self.report
 
     def _check_durability(self) -> None:
-        off = [name for name in DURABLE if scalar(self.conn, "SELECT current_setting(%s)", [name]) == "off"]
-        by_role = self.conn.execute("SELECT DISTINCT unnest(setconfig) FROM pg_db_role_setting").fetchall()
-        off += [f"{name}, for a role," for name in DURABLE if (f"{name}=off",) in by_role]
+        with connect(self.settings.writer_url, "wardstream verify") as writer:  # as in the stream's own sessions
+            off = [name for name in DURABLE if scalar(writer, "SELECT current_setting(%s)", [name]) == "off"]
         self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
 
     def _check_unknown_topics(self, ledger: Mapping[tuple[str, int], int]) -> None:
@@ -132,23 +136,24 @@ class _Verification:
         if done is None or done < extent.end:
             behind = f"{where}: committed up to offset {done or 0} of {extent.end}"
             self.report.findings.append(f"{behind}; is the stream running (`wardstream status`)?")
-        ranges = self.conn.execute(
-            "SELECT start_offset, end_offset, 'committed' FROM ops.ledger_ranges WHERE topic_id = %s AND partition = %s"
-            " UNION ALL SELECT start_offset, end_offset, reason FROM ops.gaps WHERE topic_id = %s AND partition = %s"
-            " ORDER BY 1, 2",
-            [extent.topic_id, extent.partition] * 2,
-        ).fetchall()
-        at = min(extent.start, ranges[0][0]) if ranges else extent.start
-        for start, end, reason in ranges:
-            if start > at:
-                self.report.findings.append(f"{where} offsets {at} to {start}: no commit accounts for them")
-            elif start < at:
-                self.report.findings.append(f"{where} offsets {start} to {min(at, end)}: two commits account for them")
-            if reason != "committed":
-                self.report.notes.append(f"{where} offsets {start} to {end}: accepted as lost ({reason})")
-            at = max(at, end)
-        if done is not None and at != done:
-            self.report.findings.append(f"{where}: ranges end at offset {at}, the ledger at {done}")
+        end = self.later.get((extent.topic_id, extent.partition), extent.end)
+        if done is not None and done > end:
+            self.report.findings.append(f"{where}: committed up to offset {done}, but the broker has only {end}")
+        at = {"topic_id": extent.topic_id, "partition": extent.partition}
+        breaks = self.conn.execute(self.sql["breaks"], at).fetchall()
+        for start, stop, gap, end_before, _ in breaks:
+            before = extent.start if end_before is None else end_before
+            if start > before:
+                self.report.findings.append(f"{where} offsets {before} to {start}: no commit accounts for them")
+            elif start < before and start >= extent.start:
+                self.report.findings.append(
+                    f"{where} offsets {start} to {min(before, stop)}: two commits account for them"
+                )
+            if gap is not None:
+                self.report.notes.append(f"{where} offsets {start} to {stop}: accepted as lost ({gap})")
+        last = breaks[0][-1] if breaks else extent.start
+        if done is not None and last != done:
+            self.report.findings.append(f"{where}: ranges end at offset {last}, the ledger at {done}")
 
     def _read_again(self, ledger: Mapping[tuple[str, int], int]) -> None:
         self._create_tables()
@@ -253,10 +258,9 @@ class _Verification:
             self.report.find(f"a row of {rows.as_string(self.conn)} says so, but the message does not", found)
         for names_of in sorted(set(places.values())):
             rows = sql.Identifier(*names_of)
-            found = [
-                f"topic id {i} partition {p} from offset {o}"
-                for i, p, o in self.conn.execute(self.sql["strangers"].format(rows=rows))
-            ]
+            topic_of_row = sql.Literal(names_of[1]) if names_of[0] == "history" else sql.SQL("s.topic")
+            query = self.sql["strangers"].format(rows=rows, topic=topic_of_row)
+            found = [f"topic id {i} partition {p} from offset {o}" for i, p, o in self.conn.execute(query)]
             self.report.find(f"is in {rows.as_string(self.conn)}, but not in the ledger", found)
 
     def _tally(self, extent: Extent, ledger: Mapping[tuple[str, int], int]) -> None:

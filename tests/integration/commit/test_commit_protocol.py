@@ -95,7 +95,7 @@ def test_an_older_generation_is_refused(bench):
 
 def test_another_streams_generation_is_not_ours(bench):
     bench.admin.execute("UPDATE ops.streams SET stream = 'another'")
-    refuses(bench, bench.batch(labs(1)), Fenced)
+    refuses(bench, bench.batch(labs(1)), NotOurs)
 
 
 def test_a_topic_made_again_stops_the_stream(bench):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.commit.bench import Bench
 from wardstream.settings import Settings
-from wardstream.stream.lease import AnotherDriver, Lease
+from wardstream.stream.lease import AnotherDriver, Lease, LeaseGone
 
 
 @pytest.fixture
@@ -56,3 +56,34 @@ def test_a_replaced_driver_learns_it_from_its_heartbeat(impatient: Settings) -> 
     with pytest.raises(AnotherDriver, match="was replaced"):
         older.beat()
     older.release()
+
+
+def test_starts_that_come_to_nothing_are_counted_until_one_commits(impatient: Settings) -> None:
+    """Each makes the next one's batches ten times smaller: a batch too large for the heap must not end in a loop."""
+
+    def take(waiting: int, commits: bool) -> int:
+        lease = Lease(impatient, "lease-test")
+        lease.take()
+        lease.lag = {"labs": {"0": waiting}}
+        lease.beat()
+        if commits:
+            with psycopg.connect(impatient.owner_url) as conn:
+                conn.execute("UPDATE ops.streams SET last_commit_at = clock_timestamp()")
+        lease.release()
+        return lease.fruitless_starts
+
+    assert take(waiting=0, commits=False) == 0
+    assert take(waiting=9, commits=False) == 0, "the one before had nothing to do"
+    assert take(waiting=9, commits=False) == 1
+    assert take(waiting=9, commits=True) == 2
+    assert take(waiting=0, commits=False) == 0
+
+
+def test_a_generation_that_a_restore_took_away_is_not_taken_for_a_successor(impatient: Settings) -> None:
+    lease = Lease(impatient, "lease-test")
+    lease.take()
+    with psycopg.connect(impatient.owner_url) as conn:
+        conn.execute("UPDATE ops.streams SET generation = generation - 1")
+    with pytest.raises(LeaseGone):
+        lease.beat()
+    lease.release()
