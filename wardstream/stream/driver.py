@@ -262,7 +262,9 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
     elif isinstance(reason, OUR_WORDS):
         log.error("the batch failed: %s: %s", type(reason).__name__, reason)
     elif reason is not None:
-        log.error("the batch failed: %s; what an executor said of it is above", type(reason).__name__)
+        # An executor's error comes as text, whose last line is the error itself: ours name themselves.
+        ours = [line for line in str(reason).splitlines() if line.startswith("wardstream.")]
+        log.error("the batch failed: %s", ours[-1] if ours else type(reason).__name__)
     for query in ended:
         failure = query.exception()
         if reason is None and failure is not None:
