@@ -29,6 +29,8 @@ from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
 from wardstream.sources.commands import replay_demo
 from wardstream.stack.commands import app
+from wardstream.stack.env import redact
+from wardstream.stack.errors import StackError
 from wardstream.stack.postgres import binaries
 from wardstream.stack.up import start
 from wardstream.stream.plan import PlanError
@@ -166,6 +168,9 @@ def main() -> None:
     configure_logging()
     try:
         app()
+    except StackError as error:
+        typer.secho(redact(str(error), get_settings()), err=True, fg=typer.colors.RED)
+        raise SystemExit(1) from None
     except EXPECTED as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         typer.secho(f"{type(error).__name__}: {text}", err=True, fg=typer.colors.RED)
