@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -130,8 +129,3 @@ def mimic_folder() -> Path | None:
     """The folder of MIMIC-III CSV files, where there is one."""
     folder = Path(os.environ.get("WARDSTREAM_MIMIC_DIR", PROJECT_ROOT.parent / "shared" / "data" / "mimic-iii-demo"))
     return folder if folder.is_dir() else None
-
-
-def as_json(text: str) -> Any:
-    """Parsed output of a command run with --json."""
-    return json.loads(text)

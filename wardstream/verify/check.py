@@ -17,13 +17,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 from psycopg import sql
 
 from wardstream.broker import Broker, Extent
-from wardstream.contracts.model import load_contracts
+from wardstream.contracts.model import Contract, load_contracts
 from wardstream.contracts.registry import SchemaSource
 from wardstream.database import Connection, columns_of, connect, names, scalar, trusted
 from wardstream.rebuild import touch_all
@@ -80,12 +79,15 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             _ledger(conn)  # from here on the snapshot stands, so that nothing in it can be ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in broker.extents()}
-            return _Verification(settings, conn, extents, later).run()
+            return _Verification(settings, contracts, conn, extents, later).run()
 
 
 def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(_ledger(conn).get((e.topic_id, e.partition), 0) < e.end for e in extents):
+    while time.monotonic() < deadline:
+        ledger = _ledger(conn)
+        if all(ledger.get((e.topic_id, e.partition), 0) >= e.end for e in extents):
+            return
         time.sleep(0.2)
 
 
@@ -97,13 +99,18 @@ class _Verification:
     """One run, inside one snapshot."""
 
     def __init__(
-        self, settings: Settings, conn: Connection, extents: list[Extent], later: Mapping[tuple[str, int], int]
+        self,
+        settings: Settings,
+        contracts: dict[str, Contract],
+        conn: Connection,
+        extents: list[Extent],
+        later: Mapping[tuple[str, int], int],
     ) -> None:
         self.settings = settings
         self.conn = conn
         self.extents = extents
         self.later = later
-        self.contracts = load_contracts(settings.schemas_dir)
+        self.contracts = contracts
         self.plan: Plan = load_plan(settings.sql_dir, list(self.contracts))
         self.sql = {path.stem: trusted(path.read_text()) for path in (settings.sql_dir / "verify").glob("*.sql")}
         self.report = Report()
@@ -311,23 +318,8 @@ class _Verification:
             refold = Refold(self.conn, fold, self.plan.protocol)
             touch_all(self.conn, fold)
             refold.compute(self.conn)
-            on = sql.SQL("({}) = ({})").format(names(refold.primary_key, "c"), names(refold.primary_key, "f"))
-            differ = sql.SQL(
-                "SELECT coalesce(c.{first}, f.{first}), {keys} FROM {core} c FULL JOIN {folded} f ON {on}"
-                " WHERE c.{first} IS NULL OR f.{first} IS NULL OR c *<> f"
-            ).format(
-                first=sql.Identifier(fold.key),
-                keys=sql.SQL("concat_ws('/', {})").format(
-                    sql.SQL(", ").join(
-                        sql.SQL("coalesce(c.{k}, f.{k})").format(k=sql.Identifier(k)) for k in refold.primary_key
-                    )
-                ),
-                core=refold.core,
-                folded=refold.folded,
-                on=on,
+            query = self.sql["core_differs"].format(
+                core=refold.core, folded=refold.folded, pk=names(refold.primary_key), key=sql.Identifier(fold.key)
             )
-            rows: list[Any] = self.conn.execute(differ).fetchall()
-            self.report.find(
-                "core is not what history says; `wardstream rebuild` puts it right",
-                [f"core.{fold.table} key {key}" for _, key in rows],
-            )
+            found = [f"core.{fold.table} key {key}" for (key,) in self.conn.execute(query)]
+            self.report.find("core is not what history says; `wardstream rebuild` puts it right", found)
