@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     short_dir: Path = Field(default_factory=_short_dir, description="For what cannot lie in a deep or private folder.")
     schemas_dir: Path = Field(default=PROJECT_ROOT / "schemas", description="One folder a topic: its contract.")
     sql_dir: Path = Field(default=PROJECT_ROOT / "sql", description="Migrations, commit and fold SQL.")
+    dags_dir: Path = Field(default=PROJECT_ROOT / "dags", description="Airflow's DAG files.")
 
     # ports of the embedded stack (loopback)
     kafka_port: int = 19092
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     registry_port: int = 18081
     registry_management_port: int = 18082
     postgres_port: int = 15432
+    airflow_port: int = 18080
 
     # where jars come from; empty means: Maven Central
     maven_repository: str = Field(default="", description="Base URL of a mirror that serves the same artifacts.")
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
 
     # the hospital
     facility_timezone: str = Field(default="America/New_York", description="Used for days and hours only.")
+    same_day_stay_days: int = Field(default=0, ge=0, le=1, description="Length of a stay that ends the day it began.")
 
     # the stream
     stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
@@ -67,13 +70,29 @@ class Settings(BaseSettings):
     spark_jars: str = Field(default="", description="Jars for Spark, comma-separated; the embedded stack fills it in.")
     topic_partitions: int = Field(default=1, ge=1)
 
+    # Airflow, and what its DAGs do
+    airflow: bool = Field(default=True, description="Whether the embedded stack has Airflow.")
+    daily_schedule: str = Field(default="*/15 * * * *", description="When stale days are built; cron, UTC.")
+    daily_driver_memory: str = Field(default="1g", description="Heap of the Spark job that builds them.")
+
+    # alerts; nothing is sent where neither is set
+    alert_webhook_url: str = Field(default="", description="Gets each alert as JSON by POST.")
+    alert_email_to: str = Field(default="", description="Addresses, comma-separated.")
+    alert_email_from: str = "wardstream@localhost"
+    smtp_host: str = "localhost"
+    smtp_port: int = 25
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = False
+    alert_quarantine_rate: float = Field(default=0.01, gt=0, le=1, description="Share of an hour's messages.")
+
     @field_validator("facility_timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
         ZoneInfo(value)
         return value
 
-    @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir")
+    @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir", "dags_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()

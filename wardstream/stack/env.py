@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from wardstream.settings import Settings
@@ -21,9 +22,14 @@ def variable(name: str, field: FieldInfo) -> str:
     return alias if isinstance(alias, str) else f"WARDSTREAM_{name.upper()}"
 
 
+def plain(value: object) -> str:
+    """A setting's value as text; a secret as itself."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """Every setting as its environment variable, so that a child process has the same settings object."""
-    values = {variable(n, f): str(getattr(settings, n)) for n, f in type(settings).model_fields.items()}
+    values = {variable(n, f): plain(getattr(settings, n)) for n, f in type(settings).model_fields.items()}
     if not values["WARDSTREAM_SPARK_JARS"]:
         values["WARDSTREAM_SPARK_JARS"] = ",".join(str(path) for path in jars.spark_jars(settings))
     return values
