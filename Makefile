@@ -22,10 +22,10 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-demo: $(STAMP) ## Start all, replay a sample (or MIMIC=DIR), verify
+demo: $(STAMP) ## Start all, replay a sample (or MIMIC=DIR), run the DAGs, verify
 	$(BIN)/wardstream demo $(if $(MIMIC),--mimic "$(MIMIC)")
 
-up: $(STAMP) ## Start Kafka, registry, PostgreSQL and the stream
+up: $(STAMP) ## Start Kafka, registry, PostgreSQL, Airflow and the stream
 	$(BIN)/wardstream up
 
 down: $(STAMP) ## Stop all; the data stays

@@ -1,33 +1,46 @@
 """The stream: all topics from Kafka to PostgreSQL, exactly once.
 
-    settings -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
+    settings -> wait until it should run
+             -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
+
+It may wait for days, so what Spark needs is imported after that. `wardstream stream …` says whether it should run.
 
 Where a batch begins and ends is Spark's plan, read from its offset log; what is done is said by ops.ledger alone.
 Spark's checkpoint is scratch: a new one at every start, started from the ledger. SIGTERM lets the batch finish.
-Exit codes: 0 asked to stop, 75 another driver has the stream (not to be restarted), 1 anything else (restart).
+Exit codes: 0 asked to stop (the process manager starts the next, which waits), 75 another driver has the stream (not
+to be restarted), 1 anything else (restart).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
+from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
-from pyspark.sql.streaming import StreamingQuery
+import psycopg
 
-from wardstream.contracts.model import Contract
-from wardstream.contracts.registry import SchemaSource
 from wardstream.logs import configure_logging
 from wardstream.settings import Settings, get_settings
-from wardstream.stream.decode import Judge, judge_batches, judged_schema
-from wardstream.stream.driver import Driver, run
-from wardstream.stream.start import Start
+from wardstream.stream.status import STREAM
+from wardstream.stream.turn import ControlMissing, stop_on_signals, wait_for_turn
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+    from wardstream.contracts.model import Contract
+    from wardstream.stream.driver import Driver
+    from wardstream.stream.start import Start
+
+log = logging.getLogger(__name__)
 
 
 def session(settings: Settings) -> SparkSession:
     """A local Spark that listens on loopback only, speaks UTC and keeps its scratch in the state folder."""
+    from pyspark.sql import SparkSession
+
     temporary = settings.scratch_dir / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     java_options = f'-Xss16m -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
@@ -66,11 +79,18 @@ def read(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
 
 def messages(records: DataFrame) -> DataFrame:
     """The columns that a judgement needs; `timestamp` is the broker's LogAppendTime."""
-    return records.select("topic", "partition", "offset", F.col("timestamp").alias("broker_time"), "key", "value")
+    return records.withColumnRenamed("timestamp", "broker_time").select(
+        "topic", "partition", "offset", "broker_time", "key", "value"
+    )
 
 
 def judged(records: DataFrame, contracts: dict[str, Contract], registry_url: str) -> DataFrame:
     """Each message with its verdict and, where it is one, its event; on the executors, by the writer's schema."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    from wardstream.contracts.registry import SchemaSource
+    from wardstream.stream.decode import Judge, judge_batches, judged_schema
+
     judge = Judge(contracts, SchemaSource(registry_url))
     return records.mapInArrow(judge_batches(judge), from_arrow_schema(judged_schema(contracts)))
 
@@ -88,12 +108,24 @@ def start_query(spark: SparkSession, settings: Settings, start: Start, driver: D
 
 
 def main() -> int:
-    """Run the stream until it is asked to stop; returns the exit code."""
+    """Wait until the stream should run, then run it until it should not; returns the exit code."""
     settings = get_settings()
     configure_logging()
+    stop = threading.Event()
+    stop_on_signals(stop)
+    try:
+        turn = wait_for_turn(settings, STREAM, stop)
+    except (ControlMissing, psycopg.OperationalError, psycopg.errors.UndefinedTable) as reason:
+        log.error("cannot start: %s: %s", type(reason).__name__, reason)
+        return 1
+    if turn is None:
+        return 0
+
+    from wardstream.stream.driver import run
+
     # Spark takes the first `python3` of the path for its workers; ours need this very environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return run(settings, lambda: session(settings), start_query)
+    return run(settings, turn, stop, lambda: session(settings), start_query)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,16 @@ class Broker:
         ends = self._offsets(partitions, OffsetSpec.latest())
         return [Extent(t, described[t][0], p, starts[t, p], ends[t, p]) for t, p in sorted(partitions)]
 
+    def offsets_at(self, extents: Iterable[Extent], times: Mapping[str, int]) -> dict[Partition, int]:
+        """The first offset that was appended at or after its topic's time (ms since 1970); the end where none was."""
+        ends = {(e.topic, e.partition): e.end for e in extents if e.topic in times}
+        asked = {TopicPartition(t, p): OffsetSpec.for_timestamp(times[t]) for t, p in ends}
+        if not asked:
+            return {}
+        futures = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=15)
+        found = {(at.topic, at.partition): int(future.result().offset) for at, future in futures.items()}
+        return {at: offset if offset >= 0 else ends[at] for at, offset in found.items()}
+
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
         asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
         futures = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=15)

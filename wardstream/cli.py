@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,24 +16,27 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from wardstream.airflow_api import AirflowError
 from wardstream.broker import TopicMissing
 from wardstream.contracts.commands import app as contracts_app
 from wardstream.contracts.model import ContractError
 from wardstream.contracts.registry import RegistryRefusedError, RegistryUnavailableError
 from wardstream.contracts.topics import TopicError
 from wardstream.database import connect
+from wardstream.demo import DemoError, login
+from wardstream.demo import demo as run_demo
 from wardstream.digest import digest as digests_of
 from wardstream.logs import configure_logging
 from wardstream.migrate import migrate as apply_migrations
 from wardstream.rebuild import rebuild as rebuild_core
 from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
-from wardstream.sources.commands import replay_demo
+from wardstream.stack.airflow import environment as airflow_environment
 from wardstream.stack.commands import app
-from wardstream.stack.env import redact
+from wardstream.stack.env import redact, stream_environment
 from wardstream.stack.errors import StackError
 from wardstream.stack.postgres import binaries
-from wardstream.stack.up import start
+from wardstream.stream.commands import app as stream_app
 from wardstream.stream.plan import PlanError
 from wardstream.verify.check import Report
 from wardstream.verify.check import verify as run_verify
@@ -40,6 +44,7 @@ from wardstream.verify.reading import TopicUnreadableError
 
 app.add_typer(contracts_app, name="contracts", help="Check and register the contracts of the topics.")
 app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
+app.add_typer(stream_app, name="stream", help="Say what the stream should do: start, drain, stop, restart.")
 console = Console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -101,6 +106,19 @@ def rebuild() -> None:
 
 
 @app.command()
+def daily(
+    first: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="First day to build.")] = "",
+    last: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Last day to build.")] = "",
+    all_days: Annotated[bool, typer.Option("--all-days", help="Days of the range that are not stale, too.")] = False,
+) -> None:
+    """Build the stale days of mart.daily_admissions, mart.daily_diagnoses and mart.daily_labs; exit code 0 or 1."""
+    words = [*(["--first", first] if first else []), *(["--last", last] if last else [])]
+    words += ["--all-days"] if all_days else []
+    values = {**os.environ, **stream_environment(get_settings())}
+    os.execve(sys.executable, [sys.executable, "-m", "spark_jobs.daily", *words], values)  # noqa: S606 - no shell
+
+
+@app.command()
 def digest(as_json: AsJson = False) -> None:
     """Print one hash for each table of core and mart: equal hashes, equal contents."""
     with connect(get_settings().owner_url, "wardstream digest") as conn:
@@ -125,22 +143,28 @@ def psql(
     os.execve(program, [program, *context.args], {**os.environ, **where})  # noqa: S606 - no shell is wanted
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command line as the stack's Airflow, such as `wardstream airflow dags list`."""
+    values = {**os.environ, **airflow_environment(get_settings())}
+    os.execve(sys.executable, [sys.executable, "-m", "airflow", *context.args], values)  # noqa: S606 - no shell is wanted
+
+
 @app.command()
 def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CSV files.")] = None) -> None:
-    """Start the stack, replay data into it, verify, and say where to look; the stack stays up."""
+    """Start the stack, replay data into it, run Airflow's DAGs, verify, and say where to look; the stack stays up."""
     settings = get_settings()
     begun = time.monotonic()
-    start(settings, stream=True, say=typer.echo)
-    replay_demo(settings, mimic)
-    report = run_verify(settings, wait_seconds=120.0)
+    report = run_demo(settings, mimic, typer.echo)
     show(report)
     if report.findings:
         raise typer.Exit(1)
     typer.echo(
-        f"\nup, replayed and verified in {time.monotonic() - begun:.0f} s. Where to look:\n"
-        "  wardstream status                         each part, lag, age of the last commit\n"
-        "  wardstream psql                           mart.patients, mart.admissions, mart.diagnoses, mart.labs\n"
-        "  wardstream env                            connection settings for your own tools\n"
+        f"\nup, replayed, built and verified in {time.monotonic() - begun:.0f} s. Where to look:\n"
+        + "".join(f"  {line}\n" for line in login(settings))
+        + "  wardstream status                         each part, lag, age of the last commit\n"
+        "  wardstream psql                           mart.admissions, mart.labs, mart.daily_admissions and more\n"
+        "  wardstream env                            connection settings and logins for your own tools\n"
         "  wardstream replay …                       again: verify counts duplicates, `wardstream digest` is the same\n"
         "  make down                                 stop; the data stays until `wardstream reset`\n"
         f"  {settings.registry}/subjects   the schemas\n"
@@ -150,7 +174,9 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
 
 # Faults of the world around us get one line; anything else is a defect and keeps its traceback.
 EXPECTED = (
+    AirflowError,
     ContractError,
+    DemoError,
     FileNotFoundError,
     KafkaException,
     PlanError,

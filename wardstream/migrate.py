@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from yoyo import get_backend, read_migrations
 
+from wardstream.daily.facility import apply_facility
 from wardstream.settings import Settings
 
 
@@ -12,15 +13,16 @@ def _backend_url(settings: Settings) -> str:
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Apply what is not applied yet, as the owner; returns the names of the migrations applied."""
+    """Apply what is not applied yet, then the facility's settings, as the owner; the migrations applied, by name."""
     backend = get_backend(_backend_url(settings))
     try:
         with backend.lock():
             pending = backend.to_apply(read_migrations(str(settings.sql_dir / "migrations")))
             backend.apply_migrations(pending)
-            return [migration.id for migration in pending]
     finally:
         backend.connection.close()
+    apply_facility(settings)
+    return [migration.id for migration in pending]
 
 
 def rollback(settings: Settings) -> list[str]:

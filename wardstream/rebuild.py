@@ -6,6 +6,7 @@ from psycopg import sql
 
 from wardstream.contracts.model import load_contracts
 from wardstream.database import Connection, connect, scalar, trusted
+from wardstream.facility import read_facility
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK, Refold, create_touched
 from wardstream.stream.plan import Fold, load_plan
@@ -29,11 +30,12 @@ def rebuild(settings: Settings) -> dict[str, int]:
     with connect(settings.owner_url, "wardstream rebuild") as conn, conn.transaction():
         create_touched(conn)
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+        facility = read_facility(conn)
         for fold in plan.folds:
             refold = Refold(conn, fold, plan.protocol)
             touch_all(conn, fold)
             refold.compute(conn)
-            refold.apply(conn, settings.facility_timezone)
+            refold.apply(conn, facility)
         seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
         conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
         marked = conn.execute(

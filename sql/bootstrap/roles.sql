@@ -5,7 +5,9 @@ DO $$
 DECLARE
     role_name text;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['wardstream_owner', 'wardstream_writer', 'wardstream_bi', 'wardstream_registry'] LOOP
+    FOREACH role_name IN ARRAY ARRAY[
+        'wardstream_owner', 'wardstream_writer', 'wardstream_bi', 'wardstream_registry', 'wardstream_airflow'
+    ] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             EXECUTE format('CREATE ROLE %I', role_name);
         END IF;
@@ -20,3 +22,4 @@ COMMENT ON ROLE wardstream_owner IS 'Owns schemas and tables: migrations, verify
 COMMENT ON ROLE wardstream_writer IS 'The stream: writes history, core and ops';
 COMMENT ON ROLE wardstream_bi IS 'Reports and dashboards: reads schema mart alone';
 COMMENT ON ROLE wardstream_registry IS 'The schema registry, in its own database';
+COMMENT ON ROLE wardstream_airflow IS 'Airflow, in its own database';

@@ -81,7 +81,7 @@ def _document(contract: Contract) -> Iterator[str]:
     yield from (f"slaProperties needs `{name}`" for name in ("retention", "latency") if name not in slas)
     yield from _custom(contract)
     try:
-        _ = contract.retention_ms, Validator(contract)
+        _ = contract.retention_ms, contract.freshness_seconds, Validator(contract)
         if contract.key not in contract.required:
             yield f"property {contract.key}: the primary key must be `required: true`"
     except ContractError as error:

@@ -199,6 +199,18 @@ class Contract:
                 return int(sla["value"] * _DAY_MS)
         raise ContractError(f"{self.topic}/contract.yaml: slaProperties needs `retention` with a value and `unit: d`")
 
+    @cached_property
+    def freshness_seconds(self) -> float:
+        """How long an event may wait in Kafka before somebody is to look; far more than the ordinary latency."""
+        for sla in self.document.get("slaProperties", []):
+            if sla.get("property") == "freshness" and sla.get("unit") == "s":
+                value = sla.get("value")
+                if isinstance(value, int | float) and value > 0:
+                    return float(value)
+        raise ContractError(
+            f"{self.topic}/contract.yaml: slaProperties needs `freshness` with a value above 0 and `unit: s`"
+        )
+
     def custom(self, name: str, default: Any) -> Any:
         """The value of a top-level custom property, or the default."""
         for entry in self.document.get("customProperties", []):

@@ -231,8 +231,14 @@ class _Client:
             raise RegistryUnavailableError(f"{where}: HTTP {error.code}") from error
         except (OSError, HTTPException, ValueError) as error:
             raise RegistryUnavailableError(
-                f"{where}: {type(error).__name__}; is it running (`wardstream status`)?"
+                f"{where}: {_kind(error)}; is it running (`wardstream status`), and is SCHEMA_REGISTRY_URL right?"
             ) from error
+
+
+def _kind(error: Exception) -> str:
+    """The kind of trouble; where urllib wraps it, what it wraps: ConnectionRefusedError says more than URLError."""
+    inner = getattr(error, "reason", None)
+    return type(inner if isinstance(inner, Exception) else error).__name__
 
 
 def _is_registry_answer(error: urllib.error.HTTPError) -> bool:

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from wardstream.settings import Settings, get_settings
-from wardstream.stack import manager, paths, report, up
+from wardstream.stack import airflow, manager, paths, report, up
 from wardstream.stack.env import export_lines, redact, shell_variables
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import PARTS
 
 app = typer.Typer(no_args_is_help=True, help="The embedded stack: local processes on loopback.")
-FILES = (*PARTS, "manager")
+FILES = (*PARTS, "airflow-migrate", "manager")
 
 
 def _fail(settings: Settings, error: Exception) -> NoReturn:
@@ -68,6 +68,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
         table = Table("part", "state", "healthy", "pid", "port", "version", "lag", "last commit")
+        table.columns[0].no_wrap = True
         for row in rows:
             age = "" if row.last_commit_age_s is None else f"{row.last_commit_age_s:.1f} s ago"
             cells = (row.part, row.state, "yes" if row.healthy else "no", row.pid, row.port, row.version, row.lag, age)
@@ -89,7 +90,7 @@ def logs(
     chosen = [part] if part else list(FILES)
     for name in chosen:
         for line in manager.last_lines(settings, name, lines).splitlines():
-            typer.echo(line if part else f"{name:<9}| {line}")
+            typer.echo(line if part else f"{name:<13}| {line}")
     if follow:
         with _one_line_errors(settings):
             _follow(settings, chosen)
@@ -109,7 +110,7 @@ def _follow(settings: Settings, chosen: list[str]) -> None:
                     text = redact(stream.read(), settings)
                 positions[name] = size
                 for line in text.splitlines():
-                    typer.echo(line if len(chosen) == 1 else f"{name:<9}| {line}")
+                    typer.echo(line if len(chosen) == 1 else f"{name:<13}| {line}")
         time.sleep(0.3)
 
 
@@ -134,7 +135,7 @@ def env() -> None:
     """Print the connection settings, for `eval "$(wardstream env)"`."""
     settings = get_settings()
     try:
-        for line in export_lines(shell_variables(settings)):
+        for line in export_lines({**shell_variables(settings), **airflow.shell_variables(settings)}):
             typer.echo(line)
     except FileNotFoundError:
         _fail(settings, StackError("env", "there are no passwords yet", "wardstream up"))

@@ -15,12 +15,25 @@ FENCED = 75
 """The stream's exit code when another driver is alive: starting it again would only repeat that."""
 
 STOP_SIGNAL = {"postgres": "INT"}  # PostgreSQL's fast shutdown; TERM would wait for its clients to leave
-STOP_SECONDS = {"postgres": 30, "kafka": 30, "registry": 10, "stream": 60}  # the stream finishes its batch
+STOP_SECONDS = {
+    "postgres": 30,
+    "kafka": 30,
+    "registry": 10,
+    "stream": 60,  # it finishes its batch
+    "api-server": 5,
+    "scheduler": 5,  # it would wait for its tasks to the end; they are repeated after the next start
+    "dag-processor": 5,
+}
 
 
 def launch_file(settings: Settings, part: str) -> Path:
     """The file with a part's command, written at each start."""
     return run_dir(settings) / f"{part}.json"
+
+
+def life_file(settings: Settings, part: str) -> Path:
+    """The file in which launch.py says which process a part is, written at each start."""
+    return settings.state_dir / "run" / f"{part}.life"  # beside launch_file, but asking for it makes no folder
 
 
 def manager_config(settings: Settings) -> str:

@@ -1,27 +1,41 @@
 """Turns itself into a part of the stack; run by the process manager, as a file, with nothing but the standard library.
 
-It reads the command from the file that `manager.start_part` wrote, asks the kernel to end it when the process manager
-dies (so a `kill -9` of the manager leaves no orphan), changes the user where told to, and executes the command. It
-imports nothing of ours, so that a part that was killed is back as soon as possible.
+It reads the command from the file that `manager.start` wrote, ends what the part's former life left behind, asks the
+kernel to end it when the process manager dies (so a `kill -9` of the manager leaves no orphan), changes the user where
+told to, and executes the command. It imports nothing of ours, so that a part that was killed is back as soon as
+possible.
+
+What a life is: every part leads a session of its own, which all that it starts stays in, whatever process groups are
+made (Airflow makes one a task), except for what asks for a session itself (a BashOperator's shell): that is known by
+WARDSTREAM_PART in its environment, which in turn those hide who write a title over it. Children belong to it as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 SETTLE_SECONDS = 5.0
+END_SECONDS = 10.0
+PROC = Path("/proc")
 
 
 def main(file: Path) -> None:
     """Become the command that `file` describes; never returns."""
     spec = json.loads(file.read_text())
     _breathe(file, spec["pause"])
+    life = file.with_suffix(".life")
+    _end_all(life, spec["marker"])
+    _begin_life(life)
+    _step_back(spec["nice"])
     os.chdir(spec["cwd"])
     if spec["user"] is not None:
         uid, gid = spec["user"]
@@ -39,6 +53,90 @@ def _breathe(file: Path, pause: float) -> None:
     if pause and last.exists() and time.time() - last.stat().st_mtime < SETTLE_SECONDS:
         time.sleep(pause)
     last.touch()
+
+
+def _begin_life(life: Path) -> None:
+    # the process manager made us the leader of a group, and such a one may not begin a session: back to its group first
+    with contextlib.suppress(PermissionError):
+        os.setpgid(0, os.getpgid(os.getppid()))
+        os.setsid()
+    fresh = life.with_suffix(".fresh")
+    fresh.write_text(json.dumps({"session": os.getpid(), "boot": _boot(), "started": _started(os.getpid())}))
+    fresh.replace(life)
+
+
+def _step_back(nice: int) -> None:
+    if nice:
+        os.nice(nice)
+        # where Linux weighs sessions against each other, a process's own value counts within its session alone
+        with contextlib.suppress(OSError):
+            (PROC / "self/autogroup").write_text(str(nice))
+
+
+def _boot() -> str:
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on: state, parent, group, session; empty when it is gone."""
+    try:
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _started(pid: int) -> str:
+    return (_stat(pid) or [""] * 20)[19]
+
+
+def members(life: Path, marker: str) -> list[int]:
+    """The processes of a part's life by its file, parents first, without ourselves; none where there is no /proc."""
+    try:
+        was: dict[str, Any] = json.loads(life.read_text())
+    except (FileNotFoundError, ValueError):
+        was = {}
+    session = was.get("session") if was.get("boot") == _boot() else None
+    if session is not None and _started(session) not in ("", was["started"]):
+        session = None  # somebody else has this number now, which it cannot while a process of the session lives
+    children: dict[int, list[int]] = {}
+    ages: dict[int, tuple[int, int]] = {}
+    found = []
+    for entry in PROC.iterdir() if PROC.is_dir() else []:
+        stat = _stat(int(entry.name)) if entry.name.isdigit() else []
+        if stat and stat[0] not in "ZX":
+            pid = int(entry.name)
+            children.setdefault(int(stat[1]), []).append(pid)
+            ages[pid] = int(stat[19]), pid
+            if int(stat[3]) == session or _has_marker(entry, marker):
+                found.append(pid)
+    every: set[int] = set()
+    while found:
+        pid = found.pop()
+        if pid not in every:
+            every.add(pid)
+            found += children.get(pid, [])
+    return sorted(every - {os.getpid()}, key=ages.__getitem__)
+
+
+def _has_marker(entry: Path, marker: str) -> bool:
+    try:
+        return f"WARDSTREAM_PART={marker}".encode() in (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _end_all(life: Path, marker: str) -> None:
+    deadline = time.monotonic() + END_SECONDS
+    while left := members(life, marker):
+        if time.monotonic() > deadline:
+            sys.exit(f"processes of the former life do not end: {left}")
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _end_with_manager(signal_number: int, manager: int) -> None:

@@ -23,10 +23,11 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from wardstream.settings import Settings
 from wardstream.stack import postgres
-from wardstream.stack.config import launch_file, manager_config
+from wardstream.stack.config import launch_file, life_file, manager_config
 from wardstream.stack.env import base_environment, redact
 from wardstream.stack.errors import StackError
-from wardstream.stack.parts import Launch, ports
+from wardstream.stack.launch import members
+from wardstream.stack.parts import AIRFLOW_PARTS, PARTS, Launch, ports
 from wardstream.stack.paths import log_file, make_outside_dir, outside_dir, run_dir, socket_file
 
 START_SECONDS = 10.0
@@ -140,7 +141,9 @@ def stop(settings: Settings, part: str) -> None:
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in fault.faultString:
                 raise StackError(part, fault.faultString, "wardstream down") from fault
-    end(family, grace=2.0)
+    abrupt = part in AIRFLOW_PARTS
+    end(family, grace=0.0 if abrupt else 2.0, ask=not abrupt)
+    end(_left_by(settings, part), grace=0.0, ask=False)
 
 
 def shut_down(settings: Settings) -> None:
@@ -151,7 +154,7 @@ def shut_down(settings: Settings) -> None:
         with contextlib.suppress(xmlrpc.client.Error, OSError, http.client.HTTPException):
             _rpc(settings).shutdown()
         end([process], grace=5.0, ask=False)
-    end(leftovers(settings), grace=5.0)
+    end_leftovers(settings, grace=5.0)
     socket_file(settings).unlink(missing_ok=True)
     shutil.rmtree(settings.state_dir / "run", ignore_errors=True)
 
@@ -162,12 +165,12 @@ def marker(settings: Settings, part: str) -> str:
 
 
 def leftovers(settings: Settings) -> list[psutil.Process]:
-    """Processes of this stack whose process manager is gone: known by their environment, PostgreSQL by its pid file."""
-    found = []
+    """Processes of this stack whose process manager is gone: of a part's life, PostgreSQL by its pid file."""
+    found = [process for part in PARTS for process in _left_by(settings, part)]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             value = process.environ().get("WARDSTREAM_PART", "")
-            if value.endswith(f"@{settings.state_dir}") and process.pid != os.getpid():
+            if value.endswith(f"@{settings.state_dir}") and process.pid != os.getpid() and process not in found:
                 found.append(process)
     # PostgreSQL writes its title over its environment: it is known by its pid file and its command line
     data = postgres.home(settings) / "data" if settings.state_dir.exists() else None
@@ -180,6 +183,27 @@ def leftovers(settings: Settings) -> list[psutil.Process]:
         process = psutil.Process(int((settings.state_dir / "run" / "manager.pid").read_text()))
         if str(settings.state_dir / "run" / "manager.conf") in process.cmdline():
             found.append(process)
+    return found
+
+
+def end_leftovers(settings: Settings, grace: float) -> int:
+    """End every leftover, and say how many there were.
+
+    Those of Airflow are killed at once, parents first: a task that sees its child ended reports a failure if it can,
+    but it was only interrupted, and is to be repeated when Airflow runs again.
+    """
+    count = len(leftovers(settings))
+    end([process for part in AIRFLOW_PARTS for process in _left_by(settings, part)], grace=0.0, ask=False)
+    end(leftovers(settings), grace)
+    end(leftovers(settings), grace=0.0, ask=False)  # what those started meanwhile
+    return count
+
+
+def _left_by(settings: Settings, part: str) -> list[psutil.Process]:
+    found = []
+    for pid in members(life_file(settings, part), marker(settings, part)):
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
     return found
 
 
@@ -198,11 +222,13 @@ def end(processes: list[psutil.Process], grace: float, ask: bool = True) -> None
         with contextlib.suppress(psutil.Error):
             # a PostgreSQL server that is asked with TERM waits for its clients
             process.send_signal(2 if process.name() == "postgres" else 15)
-    _, stubborn = psutil.wait_procs(alive, timeout=grace)
-    for process in stubborn:
+    if grace:
+        _, late = psutil.wait_procs(alive, timeout=grace)
+        alive = [process for process in alive if process in late]  # in the order given, which wait_procs loses
+    for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
+    psutil.wait_procs(alive, timeout=5)
 
 
 def last_lines(settings: Settings, part: str, count: int = 12) -> str:

@@ -6,11 +6,13 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from wardstream.settings import Settings
 
-PARTS = ("postgres", "kafka", "registry", "stream")
+AIRFLOW_PARTS = ("api-server", "scheduler", "dag-processor")
+PARTS = ("postgres", "kafka", "registry", "stream", *AIRFLOW_PARTS)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,21 @@ class Launch:
     """uid and gid to run under; None: ours."""
     orphan_signal: signal.Signals = signal.SIGTERM
     """Sent by the kernel when the process manager dies."""
+    nice: int = 0
+    """How much it steps back when there is more to do than processors, with all that it starts; 0 to 19."""
+
+
+class Server(Protocol):
+    """What a part's module has; `prepare(settings)` as well where something must be there before it starts."""
+
+    def version(self) -> str:
+        """The pinned version."""
+
+    def launch(self, settings: Settings) -> Launch:
+        """Its command."""
+
+    def ready(self, settings: Settings) -> bool:
+        """Whether it works now."""
 
 
 def _is_embedded(address: str, port: int) -> bool:
@@ -36,11 +53,13 @@ def embedded_parts(settings: Settings) -> list[str]:
     registry = _is_embedded(settings.registry, settings.registry_port)
     urls = (settings.database_url, settings.owner_database_url)
     database = not all(url and not _is_embedded(url, settings.postgres_port) for url in urls)
+    postgres = database or registry  # the registry keeps its schemas in PostgreSQL
     chosen = {
-        "postgres": database or registry,  # the registry keeps its schemas in PostgreSQL
+        "postgres": postgres,
         "kafka": _is_embedded(settings.kafka, settings.kafka_port),
         "registry": registry,
         "stream": True,
+        **dict.fromkeys(AIRFLOW_PARTS, settings.airflow and postgres),
     }
     return [part for part in PARTS if chosen[part]]
 
@@ -51,6 +70,6 @@ def ports(settings: Settings, part: str) -> dict[str, int]:
         "postgres": ["postgres_port"],
         "kafka": ["kafka_port", "kafka_controller_port"],
         "registry": ["registry_port", "registry_management_port"],
-        "stream": [],
+        "api-server": ["airflow_port"],
     }
-    return {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in names[part]}
+    return {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in names.get(part, [])}

@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import subprocess
@@ -23,11 +22,20 @@ from psycopg import sql
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import Launch
-from wardstream.stack.paths import folder, make_outside_dir, others_can_reach, outside_dir
+from wardstream.stack.paths import make_outside_dir, others_can_reach, outside_dir
+from wardstream.stack.secret_files import ensure_secret
 
 UNPRIVILEGED = "nobody"
 REGISTRY_DATABASE = "wardstream_registry"
-ROLES = ("postgres", "wardstream_owner", "wardstream_writer", "wardstream_bi", "wardstream_registry")
+AIRFLOW_DATABASE = "wardstream_airflow"
+ROLES = (
+    "postgres",
+    "wardstream_owner",
+    "wardstream_writer",
+    "wardstream_bi",
+    "wardstream_registry",
+    "wardstream_airflow",
+)
 BOOTSTRAP_DIR = PROJECT_ROOT / "sql" / "bootstrap"
 
 CONFIGURATION = """# generated at every start by wardstream.stack.postgres; change it there
@@ -114,7 +122,7 @@ def version() -> str:
 def prepare(settings: Settings) -> None:
     """Make passwords and the cluster if missing, and write the configuration; the server must not be running."""
     for role in ROLES:
-        _password(settings, role)
+        ensure_secret(settings, role)
     place = home(settings)
     if place.parent == outside_dir(settings):
         make_outside_dir(settings)
@@ -171,32 +179,21 @@ def bootstrap(settings: Settings) -> None:
                 settings.password(role).encode(), role.encode(), b"scram-sha-256"
             ).decode()
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed)))
-        for database, owner in (
-            (settings.database_name, "wardstream_owner"),
-            (REGISTRY_DATABASE, "wardstream_registry"),
-        ):
+        servers = {REGISTRY_DATABASE: "wardstream_registry"}
+        if settings.airflow:
+            servers[AIRFLOW_DATABASE] = "wardstream_airflow"
+        for database, owner in {settings.database_name: "wardstream_owner", **servers}.items():
             found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone()
             if found is None:
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(owner))
                 )
-        for database in (REGISTRY_DATABASE, "postgres"):
+        for database in (*servers, "postgres"):
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     with connect(settings, settings.database_name) as connection:
         text = (BOOTSTRAP_DIR / "database.sql").read_text()
         name = sql.Identifier(settings.database_name).as_string(connection)
         connection.execute(text.replace("DATABASE wardstream ", f"DATABASE {name} ").encode())
-
-
-def _password(settings: Settings, role: str) -> str:
-    path = folder(settings, "secrets", 0o700) / role
-    if not path.exists():
-        fresh = path.with_name(f".{role}.{os.getpid()}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(secrets.token_urlsafe(24) + "\n")
-        fresh.replace(path)
-    return settings.password(role)
 
 
 def _initdb(settings: Settings, place: Path) -> None:
@@ -205,7 +202,7 @@ def _initdb(settings: Settings, place: Path) -> None:
     fresh.mkdir(mode=0o700)
     pwfile = place / "initdb-password"
     pwfile.touch(mode=0o600)
-    pwfile.write_text(_password(settings, "postgres"))
+    pwfile.write_text(ensure_secret(settings, "postgres"))
     owner = user()
     if owner:
         os.chown(fresh, *owner)

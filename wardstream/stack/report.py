@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from wardstream.settings import Settings
-from wardstream.stack import kafka, manager, postgres, registry
+from wardstream.stack import manager
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import embedded_parts, ports
 from wardstream.stack.up import MODULES
@@ -40,7 +40,7 @@ def version(part: str) -> str:
     """The pinned version of a part; the stream's is Spark's."""
     if part == "stream":
         return importlib.metadata.version("pyspark")
-    return {"postgres": postgres, "kafka": kafka, "registry": registry}[part].version()  # type: ignore[no-any-return]
+    return MODULES[part].version()
 
 
 def rows(settings: Settings) -> list[Row]:
@@ -73,22 +73,29 @@ def _row(settings: Settings, part: str, state: manager.State | None) -> Row:
 
 
 def _with_stream(settings: Settings, row: Row, running: bool) -> Row:
-    from wardstream.stream.status import stream_status
+    from wardstream.stream.status import stream_purpose, stream_status
 
     try:
-        status = stream_status(settings)
+        status, purpose = stream_status(settings), stream_purpose(settings)
     except (psycopg.Error, FileNotFoundError):
         return row
-    if status is None:
-        return row
-    return Row(
-        **{
-            **asdict(row),
-            # "running" for the process manager is only "has a process"; ops says what the driver does
-            "state": status.state if running and status.pid == row.pid else row.state if not running else "starting",
-            "healthy": running and status.ready and status.pid == row.pid,
+    state, healthy = row.state, False
+    if running:
+        # "running" for the process manager is only "has a process"; ops says what the driver does
+        state = "starting"
+        if purpose is not None and row.pid is not None and purpose.waiting_pid == row.pid:
+            healthy = purpose.waits_on_purpose(row.pid)
+            state = purpose.turn.desired if healthy else "waiting"
+        elif status is not None and status.pid == row.pid:
+            healthy = status.ready
+            leaving = {"drained": "draining", "stopped": "stopping"}
+            state = leaving.get(purpose.turn.desired, status.state) if purpose else status.state
+    found = {**asdict(row), "state": state, "healthy": healthy}
+    if status is not None:
+        age = status.last_commit_age_s
+        found |= {
             "lag": status.lag,
-            "last_commit_age_s": None if status.last_commit_age_s is None else round(status.last_commit_age_s, 1),
+            "last_commit_age_s": None if age is None else round(age, 1),
             "generation": status.generation,
         }
-    )
+    return Row(**found)

@@ -49,7 +49,7 @@ def run_steps(steps: Sequence[Step], say: Say) -> None:
                     result = future.result()
                     done.add(step.name)
                     now = time.monotonic()
-                    say(f"{now - begun:6.1f} s  {step.name:<9} {result} ({now - started:.1f} s)")
+                    say(f"{now - begun:6.1f} s  {step.name:<13} {result} ({now - started:.1f} s)")
         finally:
             stop.set()
 

@@ -8,19 +8,19 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
 
 import psutil
 
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack import jars, kafka, manager, paths, postgres, registry
+from wardstream.stack import airflow, jars, kafka, manager, paths, postgres, registry
 from wardstream.stack.env import stream_environment
 from wardstream.stack.errors import StackError
-from wardstream.stack.parts import Launch, embedded_parts, ports
+from wardstream.stack.parts import AIRFLOW_PARTS, Launch, Server, embedded_parts, ports
 from wardstream.stack.steps import Say, Step, run_steps, wait_until
 
 READY_SECONDS = {"postgres": 60.0, "kafka": 60.0, "registry": 90.0, "stream": 120.0}
-MODULES: dict[str, ModuleType] = {"postgres": postgres, "kafka": kafka, "registry": registry}
+READY_SECONDS |= dict.fromkeys(AIRFLOW_PARTS, 120.0)
+MODULES: dict[str, Server] = {"postgres": postgres, "kafka": kafka, "registry": registry, **airflow.PARTS}
 
 
 def _quiet(_: str) -> None:
@@ -34,10 +34,9 @@ def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
     """
     with paths.locked(settings.state_dir, "up"):
         if manager.manager_pid(settings) is None:
-            left = manager.leftovers(settings)
-            if left:
-                say(f"          ending {len(left)} processes that a killed process manager left behind")
-                manager.end(left, grace=10.0)
+            ended = manager.end_leftovers(settings, grace=10.0)
+            if ended:
+                say(f"          ended {ended} processes that a killed process manager left behind")
         parts = embedded_parts(settings)
         check_ports(settings, parts)
         manager.ensure_running(settings)
@@ -69,6 +68,10 @@ def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list
 
     needs = {"postgres": [], "kafka": ["jars"], "registry": ["jars", "postgres"]}
     steps = [Step("jars", [], fetch)]
+    if AIRFLOW_PARTS[0] in parts:
+        # nothing else waits for these; they wait for nothing but their database
+        steps.append(Step("airflow-db", ["postgres"], lambda _: airflow.migrate(settings)))
+        needs |= {part: ["airflow-db"] for part in AIRFLOW_PARTS}
     for name in needs:
         if name in parts:
             steps.append(Step(name, needs[name], lambda stop, part=name: _start_server(settings, part, stop)))  # type: ignore[misc]
@@ -76,7 +79,7 @@ def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list
     steps.append(Step("topics", ["kafka"], topics))
     steps.append(Step("schemas", ["registry"], schemas))
     if stream:
-        others = [step.name for step in steps]
+        others = [step.name for step in steps if step.name not in (*AIRFLOW_PARTS, "airflow-db")]
         steps.append(Step("stream", others, lambda stop: _start_stream(settings, stop)))
     return steps
 
@@ -89,14 +92,17 @@ def _start_server(settings: Settings, part: str, stop: threading.Event) -> str:
         module.prepare(settings)
     launch: Launch = module.launch(settings)
     if running and not manager.same_launch(settings, part, launch):
-        raise StackError(part, "it runs with other settings", "wardstream down; wardstream up")
+        if part not in AIRFLOW_PARTS:
+            raise StackError(part, "it runs with other settings", "wardstream down; wardstream up")
+        manager.stop(settings, part)
+        running = False
     if not running:
         manager.start(settings, part, launch)
     _wait_ready(settings, part, module.ready, stop)
     if part == "postgres":
         postgres.bootstrap(settings)
-    where = next(iter(ports(settings, part).values()))
-    return f"{'runs' if running else 'ready'} on port {where}"
+    where = "".join(f" on port {port}" for port in [*ports(settings, part).values()][:1])
+    return f"{'runs' if running else 'ready'}{where}"
 
 
 def _start_stream(settings: Settings, stop: threading.Event) -> str:
@@ -109,7 +115,19 @@ def _start_stream(settings: Settings, stop: threading.Event) -> str:
     if not running:
         manager.start(settings, "stream", launch)
     _wait_ready(settings, "stream", stream_ready, stop)
-    return "runs" if running else "ready"
+    return _purpose_in_words(settings) or ("runs" if running else "ready")
+
+
+def _purpose_in_words(settings: Settings) -> str:
+    """Why the stream waits, where it does: somebody asked for it, and `up` does not overrule that."""
+    from wardstream.stream.status import stream_purpose
+
+    purpose = stream_purpose(settings)
+    if purpose is None or not purpose.waits_on_purpose(pids(settings).get("stream")):
+        return ""
+    turn = purpose.turn
+    since = f"{turn.requested_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"waits, {turn.desired} as {turn.requested_by} asked at {since}; `wardstream stream start` starts it"
 
 
 def stream_launch(settings: Settings) -> Launch:
@@ -118,11 +136,13 @@ def stream_launch(settings: Settings) -> Launch:
 
 
 def stream_ready(settings: Settings) -> bool:
-    """Whether the stream that the process manager runs says it is ready (not one that was just killed)."""
-    from wardstream.stream.status import stream_status
+    """Whether the stream that the process manager runs is ready (not one that was just killed) or waits on purpose."""
+    from wardstream.stream.status import stream_purpose, stream_status
 
-    status = stream_status(settings)
-    return status is not None and status.ready and status.pid == pids(settings).get("stream")
+    pid = pids(settings).get("stream")
+    status, purpose = stream_status(settings), stream_purpose(settings)
+    runs = status is not None and status.ready and status.pid == pid
+    return runs or (purpose is not None and purpose.waits_on_purpose(pid))
 
 
 def _wait_ready(settings: Settings, part: str, ready: Callable[[Settings], bool], stop: threading.Event) -> None:
@@ -172,11 +192,11 @@ def stop(settings: Settings) -> None:
     if not settings.state_dir.exists():
         return
     with paths.locked(settings.state_dir, "down"):
-        manager.stop(settings, "stream")
-        with ThreadPoolExecutor(2) as pool:
-            for job in [pool.submit(manager.stop, settings, part) for part in ("registry", "kafka")]:
-                job.result()
-        manager.stop(settings, "postgres")
+        # those who use the servers; then the servers, api-server among them, which tasks report to; then the database
+        for group in (("stream", "scheduler", "dag-processor"), ("registry", "kafka", "api-server"), ("postgres",)):
+            with ThreadPoolExecutor(len(group)) as pool:
+                for job in [pool.submit(manager.stop, settings, part) for part in group]:
+                    job.result()
         manager.shut_down(settings)
 
 

@@ -31,6 +31,7 @@ from psycopg import sql
 
 from wardstream.contracts.model import Contract
 from wardstream.database import Connection, columns_of, names, primary_key_of, scalar, trusted
+from wardstream.facility import Facility, read_facility
 from wardstream.stream.plan import Fold, Plan, PlanError
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
@@ -132,13 +133,14 @@ class Refold:
         )
         statements = ("mark_days", "delete_vanished", "upsert_core")
         self._apply = [trusted(protocol[statement]).format(**parts) for statement in statements]
+        self._mark_all = trusted(protocol["mark_all_days"]).format(**parts)
 
     def _days(self) -> sql.Composed:
         """The days of one row r in the facility's zone; a stay has each day, an open one up to today."""
         at = [sql.SQL("(r.{} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(c)) for c in self.fold.days]
         if self.fold.days_are_span:
             start = sql.SQL("least({}, {})").format(*at)
-            end = sql.SQL("greatest({}, coalesce({}, (now() AT TIME ZONE %(zone)s)::date))").format(*at)
+            end = sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
             return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
                 start=start, end=end
             )
@@ -151,10 +153,14 @@ class Refold:
         conn.execute("ANALYZE touched")
         conn.execute(self._compute, {"known_at": known_at})
 
-    def apply(self, conn: Connection, zone: str) -> None:
+    def apply(self, conn: Connection, facility: Facility) -> None:
         """Put folded_<table> in the place of the touched rows of core; changed rows mark their days."""
         for statement in self._apply:
-            conn.execute(statement, {"zone": zone})
+            conn.execute(statement, {"zone": facility.timezone, "today": facility.today})
+
+    def mark_all(self, conn: Connection, facility: Facility) -> None:
+        """Mark the days of every row of the core table."""
+        conn.execute(self._mark_all, {"zone": facility.timezone, "today": facility.today})
 
 
 class Committer:
@@ -165,7 +171,6 @@ class Committer:
         conn: Connection,
         contracts: Mapping[str, Contract],
         plan: Plan,
-        zone: str,
         stream: str,
         generation: int,
         ask_topic_ids: Callable[[], Mapping[str, str]],
@@ -173,7 +178,6 @@ class Committer:
         self.conn = conn
         self.contracts = contracts
         self.plan = plan
-        self.zone = zone
         self.mine = {"stream": stream, "generation": generation}
         self.ask_topic_ids = ask_topic_ids
         with conn.transaction():
@@ -211,11 +215,12 @@ class Committer:
             staged = {topic: self._stage(topic, rows) for topic, rows in batch.events.items()}
             self.conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
             self._fence(batch)
+            facility = read_facility(self.conn)  # after the lock: a change of zone is seen whole or not at all
             seq = scalar(self.conn, "SELECT nextval('ops.commit_seq')")
             rejects = [batch.rejects]
             for topic, rows in batch.events.items():
                 count(outcome.received, rows)
-                rejects += self._store(topic, rows, staged[topic], outcome)
+                rejects += self._store(topic, rows, staged[topic], facility, outcome)
             count(outcome.received, batch.rejects)
             for rows in rejects:
                 count(outcome.quarantined, rows)
@@ -268,25 +273,25 @@ class Committer:
             if scalar(self.conn, known, [schema_id, topic]) != fingerprint:
                 raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
 
-    def _store(self, topic: str, rows: pa.Table, staged: bool, outcome: Outcome) -> list[pa.Table]:
+    def _store(self, topic: str, rows: pa.Table, staged: bool, facility: Facility, outcome: Outcome) -> list[pa.Table]:
         """History, duplicates and core for these rows; returns those that PostgreSQL refuses, for quarantine."""
         try:
             with self.conn.transaction():
                 if not staged:
                     self.conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(f"staged_{topic}")))
                     self._copy_staged(topic, rows)
-                stored, duplicate = self._store_staged(topic)
+                stored, duplicate = self._store_staged(topic, facility)
         except (psycopg.DataError, psycopg.IntegrityError) as refusal:
             if rows.num_rows == 1:
                 return [as_rejects(topic, rows, f"sqlstate:{refusal.sqlstate}")]
             half = rows.num_rows // 2
-            first = self._store(topic, rows.slice(0, half), False, outcome)
-            return first + self._store(topic, rows.slice(half), False, outcome)
+            first = self._store(topic, rows.slice(0, half), False, facility, outcome)
+            return first + self._store(topic, rows.slice(half), False, facility, outcome)
         outcome.stored += stored
         outcome.duplicate += duplicate
         return []
 
-    def _store_staged(self, topic: str) -> tuple[Counts, Counts]:
+    def _store_staged(self, topic: str, facility: Facility) -> tuple[Counts, Counts]:
         fresh = fresh_of(topic)
         insert_history, insert_duplicates = self.store_statements[topic]
         self.conn.execute(sql.SQL("TRUNCATE {}").format(fresh))
@@ -299,7 +304,7 @@ class Committer:
             touch = sql.SQL("INSERT INTO touched SELECT DISTINCT {key} FROM {fresh} WHERE {key} IS NOT NULL")
             self.conn.execute(touch.format(key=sql.Identifier(fold.key), fresh=fresh))
             self.refolds[fold.table].compute(self.conn)
-            self.refolds[fold.table].apply(self.conn, self.zone)
+            self.refolds[fold.table].apply(self.conn, facility)
         return stored, duplicate
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:

@@ -7,12 +7,11 @@ A lost PostgreSQL is waited for; whatever else goes wrong ends the process, and 
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pyarrow as pa
@@ -31,14 +30,15 @@ from tenacity import (
 
 from wardstream.broker import Broker, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
-from wardstream.database import MissingTable, connect
+from wardstream.database import Connection, MissingTable, connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
-from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lag, Lease
+from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import PlanError, load_plan
-from wardstream.stream.start import Start, fresh_folder, open_ledger
-from wardstream.stream.status import STREAM
+from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
+from wardstream.stream.status import STREAM, Lag
+from wardstream.stream.turn import LOOK_SECONDS, ControlMissing, Turn, look
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,16 @@ class BatchFailedError(Exception):
 class Driver:
     """One driver process: shared by its queries, each of which has its own connection and committer."""
 
-    def __init__(self, settings: Settings, stream: str = STREAM) -> None:
+    def __init__(
+        self, settings: Settings, turn: Turn, stop_requested: threading.Event | None = None, stream: str = STREAM
+    ) -> None:
         self.settings = settings
+        self.turn = turn
         self.stream = stream
         self.contracts = load_contracts(settings.schemas_dir)
         self.plan = load_plan(settings.sql_dir, list(self.contracts))
         self.broker = Broker(settings.kafka, self.contracts)
-        self.stop_requested = threading.Event()
+        self.stop_requested = stop_requested or threading.Event()
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
@@ -75,8 +78,9 @@ class Driver:
 
     def starts(self) -> list[Start]:
         """Take the lease, then say where each query begins: one for all topics, or one a topic."""
-        self.lease.take()
+        self.lease.take(self.turn.restarts)
         ids, offsets = self._enter_partitions()
+        check_drain(self.turn.drain_to, ids)
         groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         most = max(1, self.settings.stream_max_offsets // len(groups) // 10**self.lease.fruitless_starts)
@@ -141,46 +145,77 @@ class Driver:
 
     def _committer(self, start: Start) -> Committer:
         if start.topics not in self._committers:
-            conn = connect(self.settings.writer_url, f"wardstream commit {self.stream}")
+            conn = connect(self.settings.writer_url, session_name("commit", self.stream))
             self.lease.register(conn)
             contracts = {topic: self.contracts[topic] for topic in start.topics}
-            zone, generation = self.settings.facility_timezone, self.lease.generation
             self._committers[start.topics] = Committer(
-                conn, contracts, self.plan, zone, self.stream, generation, self.broker.topic_ids
+                conn, contracts, self.plan, self.stream, self.lease.generation, self.broker.topic_ids
             )
         return self._committers[start.topics]
 
     def _enter_partitions(self) -> tuple[dict[str, str], dict[Partition, int]]:
         """Every partition that the broker lists now gets its row in the ledger; topic ids, and where to begin."""
-        with connect(self.settings.writer_url, f"wardstream {self.stream} ledger") as conn:
+        with connect(self.settings.writer_url, session_name("ledger", self.stream)) as conn:
             self.lease.register(conn)
             extents = self.broker.extents()
             offsets = open_ledger(conn, extents)
         self._entered = frozenset(offsets)
         return {extent.topic: extent.topic_id for extent in extents}, offsets
 
-    def lag(self) -> Lag:
-        """Events not yet committed by topic and partition, from the broker and the ledger now."""
-        with connect(self.settings.writer_url, f"wardstream lag {self.stream}") as conn:
-            done = {
+    def measure(self) -> None:
+        """Find out, for the heartbeat to write, what is not committed yet and which topics are behind."""
+        with connect(self.settings.writer_url, session_name("lag", self.stream)) as conn:
+            asked_at = scalar(conn, "SELECT clock_timestamp()")
+            ledger = {
                 (topic_id, partition): offset
                 for topic_id, partition, offset in conn.execute(
                     "SELECT topic_id, partition, next_offset FROM ops.ledger"
                 )
             }
+        extents = self.broker.extents()
+        done = {(e.topic, e.partition): ledger.get((e.topic_id, e.partition), e.start) for e in extents}
         lag: Lag = {}
-        for e in self.broker.extents():
-            lag.setdefault(e.topic, {})[str(e.partition)] = max(0, e.end - done.get((e.topic_id, e.partition), e.start))
-        return lag
+        for e in extents:
+            lag.setdefault(e.topic, {})[str(e.partition)] = max(0, e.end - done[e.topic, e.partition])
+        now = datetime.now(UTC)
+        due = {
+            topic: int((now - timedelta(seconds=self.contracts[topic].freshness_seconds)).timestamp() * 1000)
+            for topic, partitions in lag.items()
+            if any(partitions.values())
+        }
+        late = {topic for (topic, p), offset in self.broker.offsets_at(extents, due).items() if done[topic, p] < offset}
+        before = self.lease.behind_since
+        self.lease.behind_since = {topic: before.get(topic, now.isoformat()) for topic in sorted(late)}
+        self.lease.lag = lag
+        if not due:
+            self.lease.caught_up_at = asked_at
 
     def watch_lag(self) -> None:
         """Keep the lag that the heartbeat writes; in a thread of its own, since the broker may not answer."""
         while not self.stop_requested.wait(HEARTBEAT_SECONDS):
             try:
-                self.lease.lag = self.lag()
+                self.measure()
             except (psycopg.Error, KafkaException, TopicMissing) as error:
                 self.lease.lag = {}
                 log.warning("lag is not known: %s", type(error).__name__)
+
+    def watch_control(self) -> None:
+        """Ask for the end once the control row no longer wants this driver; a PostgreSQL that is away ends nothing."""
+        conn: Connection | None = None
+        unknown = False
+        while not self.stop_requested.wait(LOOK_SECONDS):
+            try:
+                conn = conn or connect(self.settings.writer_url, session_name("control", self.stream))
+                reason = look(conn, self.settings, self.stream).ends(self.turn.restarts)
+                unknown = False
+            except (psycopg.Error, ControlMissing) as error:
+                if not unknown:
+                    log.warning("whether to go on is not known, so the stream goes on: %s", type(error).__name__)
+                conn, unknown = None, True
+                continue
+            if reason:
+                log.info("%s: a running batch is finished first", reason)
+                self.stop_requested.set()
 
     def stop(self, queries: list[StreamingQuery]) -> None:
         """Let the running batch finish, then stop the queries."""
@@ -193,20 +228,19 @@ class Driver:
             query.stop()
 
 
-def run(settings: Settings, open_session: Callable[[], SparkSession], start_query: StartQuery) -> int:
-    """Run the stream until SIGTERM or SIGINT; returns the exit code of the process."""
+def run(
+    settings: Settings,
+    turn: Turn,
+    stop_requested: threading.Event,
+    open_session: Callable[[], SparkSession],
+    start_query: StartQuery,
+) -> int:
+    """Run the stream until it is asked to stop, by the event or by its control row; the exit code of the process."""
     try:
-        driver = Driver(settings)
+        driver = Driver(settings, turn, stop_requested)
     except CANNOT_START as reason:
         log.error("cannot start: %s: %s", type(reason).__name__, reason)
         return 1
-
-    def on_signal(signum: int, _frame: Any) -> None:
-        log.info("%s: the running batch is finished first", signal.Signals(signum).name)
-        driver.stop_requested.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
     try:
         starts = driver.starts()
     except AnotherDriver as reason:
@@ -217,6 +251,7 @@ def run(settings: Settings, open_session: Callable[[], SparkSession], start_quer
         return 1
     driver.lease.start_heartbeat()
     threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
+    threading.Thread(target=driver.watch_control, name="control", daemon=True).start()
     spark = open_session()
     spark.sparkContext.setLogLevel("WARN")
     queries = [start_query(spark, settings, start, driver) for start in starts]
@@ -230,7 +265,7 @@ def run(settings: Settings, open_session: Callable[[], SparkSession], start_quer
         log.error("the JVM is gone")
         code = 1
     if code != EXIT_FENCED:
-        driver.lease.release()
+        driver.lease.release(as_asked=code == 0)
     return code
 
 

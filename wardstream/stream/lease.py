@@ -15,31 +15,26 @@ import logging
 import os
 import threading
 import time
+from datetime import datetime
 
 import psycopg
 
-from wardstream.database import Connection, connect, scalar
+from wardstream.database import Connection, connect, scalar, trusted
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
+from wardstream.stream.status import Lag
 
 log = logging.getLogger(__name__)
 
 EXIT_FENCED = 75
 HEARTBEAT_SECONDS = 2.0
-TAKE = """
-INSERT INTO ops.streams AS s (stream, generation, state, pid, backend_pids, started_at, heartbeat_at, lag)
-VALUES (%(stream)s, 1, 'starting', %(pid)s, '{}', now(), now(), '{}')
-ON CONFLICT (stream) DO UPDATE
-SET generation = s.generation + 1, state = excluded.state, pid = excluded.pid, backend_pids = '{}',
-    started_at = now(), heartbeat_at = now(), lag = '{}',
-    fruitless_starts = CASE
-        WHEN s.last_commit_at >= s.started_at THEN 0
-        WHEN jsonb_path_exists(s.lag, '$.*.* ? (@ > 0)') THEN s.fruitless_starts + 1
-        ELSE s.fruitless_starts
-    END
-RETURNING generation, fruitless_starts
-"""
-Lag = dict[str, dict[str, int]]
+SESSIONS = ("lease", "ledger", "commit")
+"""What a driver's own sessions are for: while PostgreSQL has one of them, there is a driver."""
+
+
+def session_name(purpose: str, stream: str) -> str:
+    """How a session of a stream's process calls itself in pg_stat_activity."""
+    return f"wardstream {purpose} {stream}"
 
 
 class AnotherDriver(Exception):
@@ -62,23 +57,28 @@ class Lease:
         self.state = "starting"
         self.lost: AnotherDriver | LeaseGone | None = None
         self.lag: Lag = {}
-        self._conn = connect(settings.writer_url, f"wardstream lease {stream}")
+        self.behind_since: dict[str, str] = {}
+        self.caught_up_at: datetime | None = None
+        self._conn = connect(settings.writer_url, session_name("lease", stream))
         self._backends: set[int] = set()
         self._locked = False
         self._stop = threading.Event()
 
-    def take(self) -> int:
+    def take(self, restarts: int = 0) -> int:
         """Wait until the stream is free or its driver is dead, then take the next generation.
 
-        Raises AnotherDriver where a living driver's heartbeat is seen to move.
+        `restarts` is how many restarts had been asked for when this driver began. Raises AnotherDriver where a living
+        driver's heartbeat is seen to move.
         """
         self._lock_or_leave()
         self._end_sessions_of_the_driver_before()
         with self._conn.transaction():
             self._conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
-            row = self._conn.execute(TAKE, {"stream": self.stream, "pid": os.getpid()}).fetchone()
+            take = trusted((self.settings.sql_dir / "control" / "take.sql").read_text())
+            me = {"stream": self.stream, "pid": os.getpid(), "restarts": restarts}
+            row = self._conn.execute(take, me).fetchone()
         assert row is not None
-        self.generation, self.fruitless_starts = row
+        self.generation, self.fruitless_starts, self.behind_since = row
         self._locked = True
         self.register(self._conn)
         log.info("generation %s of stream %s taken", self.generation, self.stream)
@@ -147,9 +147,12 @@ class Lease:
     def beat(self) -> None:
         """One heartbeat; AnotherDriver where the generation is no longer ours."""
         mine = self._conn.execute(
-            "UPDATE ops.streams SET heartbeat_at = clock_timestamp(), state = %s, lag = %s"
-            " WHERE stream = %s AND generation = %s",
-            [self.state, json.dumps(self.lag), self.stream, self.generation],
+            "UPDATE ops.streams SET heartbeat_at = clock_timestamp(), state = %s, lag = %s, behind_since = %s,"
+            " caught_up_at = %s WHERE stream = %s AND generation = %s",
+            [
+                *(self.state, json.dumps(self.lag), json.dumps(self.behind_since)),
+                *(self.caught_up_at, self.stream, self.generation),
+            ],
         ).rowcount
         if not mine:
             now = scalar(self._conn, "SELECT generation FROM ops.streams WHERE stream = %s", [self.stream])
@@ -160,18 +163,18 @@ class Lease:
     def _reconnect(self) -> None:
         """A new session, whose next beat tells whether the stream is still ours."""
         try:
-            self._conn = connect(self.settings.writer_url, f"wardstream lease {self.stream}")
+            self._conn = connect(self.settings.writer_url, session_name("lease", self.stream))
             self._locked = False
             self.register(self._conn)
         except psycopg.Error:
             return  # the next beat fails and comes here again
 
-    def release(self) -> None:
-        """Last words of a driver that leaves by itself."""
+    def release(self, as_asked: bool = True) -> None:
+        """Last words of a driver that leaves by itself, as it was asked to or because it had to."""
         self._stop.set()
         with contextlib.suppress(psycopg.Error):  # PostgreSQL may be away; its heartbeat then says enough
             self._conn.execute(
-                "UPDATE ops.streams SET state = 'stopped' WHERE stream = %s AND generation = %s",
-                [self.stream, self.generation],
+                "UPDATE ops.streams SET state = %s WHERE stream = %s AND generation = %s",
+                ["stopped" if as_asked else "failed", self.stream, self.generation],
             )
             self._conn.close()

@@ -92,6 +92,16 @@ def _check(ledger: Mapping[tuple[str, str, int], int], extents: list[Extent]) ->
             raise BrokerChanged(f"{where}, but the broker's log ends at {extent.end}: its data was put back")
 
 
+def check_drain(drain_to: Mapping[str, Mapping[str, int]] | None, topic_ids: Mapping[str, str]) -> None:
+    """BrokerChanged where a drain was asked for on a topic that was made again since: it could never be done."""
+    gone = sorted(set(drain_to or ()) - set(topic_ids.values()))
+    if gone:
+        raise BrokerChanged(
+            f"a drain was asked for of topic ids {', '.join(gone)}, which the broker no longer has: ask again with"
+            " `wardstream stream drain` or `wardstream stream start`"
+        )
+
+
 def fresh_folder(folder: Path) -> Path:
     """An empty folder at this path."""
     shutil.rmtree(folder, ignore_errors=True)

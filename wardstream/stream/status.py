@@ -8,10 +8,11 @@ import psycopg
 
 from wardstream.database import connect
 from wardstream.settings import Settings
-from wardstream.stream.lease import Lag
+from wardstream.stream.turn import ControlMissing, Turn, look
 
 STREAM = "main"
 FRESH_SECONDS = 10.0
+Lag = dict[str, dict[str, int]]  # events not yet committed, by topic and partition
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,32 @@ def stream_status(settings: Settings, stream: str = STREAM) -> StreamStatus | No
         except psycopg.errors.UndefinedTable:
             return None
     return StreamStatus(*row) if row else None
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What the stream should do, and the process that waits for its turn, where one does."""
+
+    turn: Turn
+    waiting_pid: int | None
+
+    def waits_on_purpose(self, pid: int | None) -> bool:
+        """Whether this process waits and is meant to: nothing is to be done about it."""
+        return pid is not None and pid == self.waiting_pid and not self.turn.wanted
+
+
+def stream_purpose(settings: Settings, stream: str = STREAM) -> Purpose | None:
+    """From ops.stream_control, None where it does not say; psycopg.OperationalError without PostgreSQL."""
+    with connect(settings.writer_url, "wardstream status") as conn:
+        try:
+            turn = look(conn, settings, stream)
+        except (psycopg.errors.UndefinedTable, ControlMissing):
+            return None
+        # A process that has got its turn keeps its pid: then the heartbeat is the younger sign.
+        row = conn.execute(
+            "SELECT c.waiting_pid FROM ops.stream_control AS c LEFT JOIN ops.streams AS s USING (stream)"
+            " WHERE c.stream = %s AND c.waiting_seen_at > clock_timestamp() - make_interval(secs => %s)"
+            " AND c.waiting_seen_at > coalesce(s.heartbeat_at, '-infinity')",
+            [stream, FRESH_SECONDS],
+        ).fetchone()
+    return Purpose(turn, row[0] if row else None)

@@ -82,6 +82,12 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
             return _Verification(settings, contracts, conn, extents, later).run()
 
 
+def not_durable(settings: Settings) -> list[str]:
+    """The settings that keep a commit through a crash of the machine and are off, as in the stream's own sessions."""
+    with connect(settings.writer_url, "wardstream verify") as writer:
+        return [name for name in DURABLE if scalar(writer, "SELECT current_setting(%s)", [name]) == "off"]
+
+
 def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -128,8 +134,7 @@ class _Verification:
         return self.report
 
     def _check_durability(self) -> None:
-        with connect(self.settings.writer_url, "wardstream verify") as writer:  # as in the stream's own sessions
-            off = [name for name in DURABLE if scalar(writer, "SELECT current_setting(%s)", [name]) == "off"]
+        off = not_durable(self.settings)
         self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
 
     def _check_unknown_topics(self, ledger: Mapping[tuple[str, int], int]) -> None:

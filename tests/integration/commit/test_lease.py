@@ -61,7 +61,7 @@ def test_a_replaced_driver_learns_it_from_its_heartbeat(impatient: Settings) -> 
 def test_starts_that_come_to_nothing_are_counted_until_one_commits(impatient: Settings) -> None:
     """Each makes the next one's batches ten times smaller: a batch too large for the heap must not end in a loop."""
 
-    def take(waiting: int, commits: bool) -> int:
+    def take(waiting: int, commits: bool, as_asked: bool = False) -> int:
         lease = Lease(impatient, "lease-test")
         lease.take()
         lease.lag = {"labs": {"0": waiting}}
@@ -69,12 +69,13 @@ def test_starts_that_come_to_nothing_are_counted_until_one_commits(impatient: Se
         if commits:
             with psycopg.connect(impatient.owner_url) as conn:
                 conn.execute("UPDATE ops.streams SET last_commit_at = clock_timestamp()")
-        lease.release()
+        lease.release(as_asked)
         return lease.fruitless_starts
 
     assert take(waiting=0, commits=False) == 0
     assert take(waiting=9, commits=False) == 0, "the one before had nothing to do"
-    assert take(waiting=9, commits=False) == 1
+    assert take(waiting=9, commits=False, as_asked=True) == 1
+    assert take(waiting=9, commits=False) == 1, "the one before was asked to leave"
     assert take(waiting=9, commits=True) == 2
     assert take(waiting=0, commits=False) == 0
 

@@ -9,9 +9,10 @@ import pytest
 
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import paths
+from wardstream.stack import parts, paths
 
-PORTS = [name for name in Settings.model_fields if name.endswith("_port")]
+_NAMES = {name for part in parts.PARTS for name in parts.ports(Settings(), part)}
+PORTS = [name for name in Settings.model_fields if f"WARDSTREAM_{name.upper()}" in _NAMES]
 
 
 def free_ports(count: int) -> list[int]:
@@ -23,11 +24,12 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def own_settings(folder: Path) -> Settings:
-    """Settings of a stack that shares nothing with another but the cache of jars."""
+def own_settings(folder: Path, **changes: object) -> Settings:
+    """Settings of a stack that shares nothing with another but the cache of jars; without Airflow unless asked for."""
     values: dict[str, object] = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     embedded = {"kafka_bootstrap_servers": "", "schema_registry_url": "", "database_url": "", "owner_database_url": ""}
-    return Settings(state_dir=folder / "state", **values, **embedded)  # type: ignore[arg-type]
+    values |= {**embedded, "airflow": False, **changes}
+    return Settings(state_dir=folder / "state", **values)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

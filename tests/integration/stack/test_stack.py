@@ -15,7 +15,7 @@ import pytest
 
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import manager, paths, report
+from wardstream.stack import manager, parts, paths, report
 from wardstream.stack.parts import Launch
 
 SERVERS = ["postgres", "kafka", "registry"]
@@ -97,7 +97,7 @@ def test_nothing_listens_beyond_loopback(settings):
             if connection.status == psutil.CONN_LISTEN:
                 assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (process.cmdline(), connection)
                 listening.add(connection.laddr.port)
-    wanted = {getattr(settings, name) for name in Settings.model_fields if name.endswith("_port")}
+    wanted = {port for part in SERVERS for port in parts.ports(settings, part).values()}
     assert wanted <= listening
 
 

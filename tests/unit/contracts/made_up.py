@@ -140,6 +140,7 @@ def document() -> dict[str, Any]:
         "slaProperties": [
             {"property": "retention", "value": 2, "unit": "d"},
             {"property": "latency", "value": 1, "unit": "s"},
+            {"property": "freshness", "value": 60, "unit": "s"},
         ],
         "schema": [{"name": "visits", "physicalName": "visits", "logicalType": "object", "properties": properties}],
         "customProperties": [

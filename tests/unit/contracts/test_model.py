@@ -36,6 +36,7 @@ def test_every_contract_says_the_rest(topic: str):
     contract = CONTRACTS[topic]
     assert contract.historical_sources == {"mimic-iii"}
     assert contract.retention_ms == 365 * 86_400_000
+    assert contract.freshness_seconds == 300
     assert contract.partitions is None
     assert contract.latest is contract.versions[contract.latest_version]
     assert [f.name for f in contract.fields] == list(contract.properties)
@@ -61,7 +62,7 @@ def test_staging_types(tmp_path: Path):
         "raw": (pa.binary(), "bytea", True, False),
         "done": (pa.bool_(), "boolean", True, False),
     }
-    assert (contract.partitions, contract.retention_ms) == (3, 172_800_000)
+    assert (contract.partitions, contract.retention_ms, contract.freshness_seconds) == (3, 172_800_000, 60)
     assert Field("x", "double", True).postgres_type == "double precision"
     assert Field("x", "float", True).arrow_type == pa.float32()
 

@@ -78,7 +78,9 @@ def test_the_java_wrapper_drops_one_flag_and_nothing_else(settings, tmp_path):
 
 
 def test_parts_run_here_unless_their_address_is_elsewhere(make_settings, settings, tmp_path):
-    assert parts.embedded_parts(settings) == ["postgres", "kafka", "registry", "stream"]
+    servers = ["postgres", "kafka", "registry", "stream"]
+    assert parts.embedded_parts(settings) == [*servers, "api-server", "scheduler", "dag-processor"]
+    assert parts.embedded_parts(settings.model_copy(update={"airflow": False})) == servers
     elsewhere = make_settings(
         state_dir=tmp_path,
         kafka_bootstrap_servers="broker.internal:9092",

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from wardstream.settings import Settings
-from wardstream.stack import env, parts, paths, up
+from wardstream.stack import env, jars, parts, paths, up
 from wardstream.stack.errors import StackError
 from wardstream.stack.steps import Step, run_steps, wait_until
 
@@ -28,7 +28,9 @@ def test_a_busy_port_is_named_with_the_setting_that_moves_it(settings):
 
 def test_every_port_setting_belongs_to_a_part(settings):
     known = {name for part in parts.PARTS for name in parts.ports(settings, part)}
-    assert known == {f"WARDSTREAM_{name.upper()}" for name in Settings.model_fields if name.endswith("_port")}
+    elsewhere = {"smtp_port"}  # a mail server's
+    wanted = {name for name in Settings.model_fields if name.endswith("_port")} - elsewhere
+    assert known == {f"WARDSTREAM_{name.upper()}" for name in wanted}
 
 
 def test_two_commands_do_not_collide(tmp_path):
@@ -58,7 +60,7 @@ def test_a_child_gets_the_same_settings(make_settings, settings, monkeypatch):
     for name, value in env.environment(changed).items():
         monkeypatch.setenv(name, value)
     child = make_settings()
-    assert child.spark_jars.count(",") == 4
+    assert child.spark_jars.count(",") + 1 == len(jars.read_list("spark"))
     assert child.model_copy(update={"spark_jars": ""}) == changed
 
 

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from wardstream.broker import Broker, Extent
-from wardstream.stream.commit import Slice
-from wardstream.stream.start import Start, fresh_folder
+from wardstream.stream.commit import BrokerChanged, Slice
+from wardstream.stream.start import Start, check_drain, fresh_folder
 
 IDS = {"labs": "L", "patients": "P"}
 
@@ -51,3 +53,10 @@ def test_a_partition_that_appears_begins_where_its_log_does(tmp_path):
 def test_a_fresh_folder_is_empty(tmp_path):
     (tmp_path / "scratch" / "old").mkdir(parents=True)
     assert list(fresh_folder(tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_drain_of_a_topic_that_was_made_again_cannot_be_done():
+    check_drain(None, IDS)
+    check_drain({"L": {"0": 7}}, IDS)
+    with pytest.raises(BrokerChanged, match=r"topic ids older.*wardstream stream drain"):
+        check_drain({"L": {"0": 7}, "older": {"0": 3}}, IDS)

@@ -1,0 +1,78 @@
+"""
+### Set the platform up
+
+Brings PostgreSQL, Kafka and the schema registry to what this repository says, and checks them: migrations, topics with
+partitions and retention from the contracts, schemas and their compatibility, roles and rights, durability.
+
+* **Owner**: the platform's operators
+* **Schedule**: none; trigger it after an installation, an update, or a change under `schemas/` or `sql/`
+* **Parameters**: none
+* **May it be re-run?** Yes, at any time, also while the stream runs. What is as it should be stays as it is; the log of
+  `summary` then ends with *nothing to change*. It deletes nothing and takes no partition away.
+* **When it fails**: the last line of the failed task's log says what, where and what to do; more in
+  `docs/runbooks/a-dag-failed.md`. Put it right and trigger it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
+from wardstream.settings import get_settings
+
+
+def _say(changes: list[str], otherwise: str) -> list[str]:
+    """Put what was changed into the task's log."""
+    say(changes or [otherwise])
+    return changes
+
+
+@dag(dag_id="platform_setup_dag", schedule=None, doc_md=__doc__, tags=["wardstream", "set-up"], **HOUSE_RULES)
+def platform_setup() -> None:
+    @task
+    def migrate() -> list[str]:
+        """Migrations of the database, as its owner."""
+        from wardstream import platform_setup as setup
+
+        with plain_errors():
+            return _say(setup.apply_migrations(get_settings()), "the database has every migration")
+
+    @task
+    def topics() -> list[str]:
+        """Kafka topics: partitions, retention, the broker's clock."""
+        from wardstream import platform_setup as setup
+
+        with plain_errors():
+            return _say(setup.apply_contract_topics(get_settings()), "every topic is as its contract says")
+
+    @task
+    def schemas() -> list[str]:
+        """Schemas and compatibility in the registry."""
+        from wardstream import platform_setup as setup
+
+        with plain_errors():
+            return _say(setup.apply_schemas(get_settings()), "the registry has every version of every contract")
+
+    @task
+    def checks() -> None:
+        """Roles, their rights, and PostgreSQL's durability; changes nothing."""
+        from wardstream import platform_setup as setup
+
+        with plain_errors():
+            _say([*setup.check_roles(get_settings()), *setup.check_durability(get_settings())], "nothing was checked")
+
+    @task
+    def summary(*parts: Any) -> None:
+        """What this run changed, in one place."""
+        changes = [str(change) for part in parts for change in part]
+        say([f"changed: {len(changes)}", *changes] if changes else ["nothing to change"])
+
+    migrated = migrate()
+    checked = checks()
+    migrated >> checked
+    checked >> summary(migrated, topics(), schemas())
+
+
+platform_setup()

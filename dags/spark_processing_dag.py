@@ -1,0 +1,82 @@
+"""
+### Build the day's aggregates
+
+Builds `mart.daily_admissions`, `mart.daily_diagnoses` and `mart.daily_labs` for the days that changed since they were
+built last (*stale* days), with one Spark job. A day changes when an event for it arrives, however late.
+
+* **Owner**: the data team
+* **Schedule**: `WARDSTREAM_DAILY_SCHEDULE` (every 15 minutes); also by hand, and by `wardstream airflow backfill`
+* **Parameters**: `first_day`, `last_day` look only at stale days in that range (facility's days, both included);
+  with `all_days` every day of the range is built, stale or not; it needs both.
+* **Backfill**: `wardstream airflow backfill create --dag-id spark_processing_dag --reprocess-behavior completed
+  --from-date 2026-03-01 --to-date 2026-03-08` builds each day of the facility that begins between the two (midnight
+  UTC) once, stale or not: the run in whose interval a day begins builds all of it, the others skip. With one run every
+  15 minutes that is 96 runs a day: for a longer range, trigger one run with `first_day`, `last_day` and `all_days`.
+* **May it be re-run?** Yes. A day that is not stale is not built again, and an older build never replaces a newer one.
+* **When it fails**: the old rows stay as they were. The log of `build` ends with the check that failed or the server
+  that did not answer; `docs/runbooks/a-dag-failed.md`. The next run takes the same days up again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
+
+from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
+from wardstream.settings import PROJECT_ROOT, get_settings
+
+DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
+PARAMS = {
+    "first_day": Param(None, **DAY, title="First day", description="Empty: no lower bound."),
+    "last_day": Param(None, **DAY, title="Last day", description="Empty: no upper bound."),
+    "all_days": Param(False, type="boolean", title="Also days that are not stale", description="Needs both days."),
+}
+
+
+@dag(
+    dag_id="spark_processing_dag",
+    schedule=CronDataIntervalTimetable(get_settings().daily_schedule, timezone="UTC"),
+    start_date=datetime(2020, 1, 1),
+    doc_md=__doc__,
+    tags=["wardstream", "daily"],
+    params=PARAMS,
+    **HOUSE_RULES,
+)
+def spark_processing() -> None:
+    @task.short_circuit
+    def find_stale_days() -> list[str]:
+        """The job's arguments; none, which skips the rest, where nothing is to build."""
+        from wardstream.daily_run import choose
+
+        context: Any = get_current_context()
+        with plain_errors():
+            choice = choose(get_settings(), context["params"], context["dag_run"])
+        say(choice.said)
+        return choice.arguments
+
+    @task
+    def report() -> None:
+        """What was built, and what is stale still."""
+        from wardstream.daily_run import built_since
+
+        context: Any = get_current_context()
+        with plain_errors():
+            say(built_since(get_settings(), context["dag_run"].start_date))
+
+    stale: Any = find_stale_days()
+    build = SparkSubmitOperator(
+        task_id="build",
+        application=str(PROJECT_ROOT / "spark_jobs" / "daily.py"),
+        conn_id="spark_default",
+        name="wardstream daily",
+        driver_memory=get_settings().daily_driver_memory,
+        conf={"spark.log.level": "WARN"},  # the job's own lines say what it does
+        application_args=stale,  # days only; the job has its settings from the environment
+    )
+    stale >> build >> report()
+
+
+spark_processing()

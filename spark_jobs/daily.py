@@ -1,0 +1,63 @@
+"""The day's numbers: mart.daily_admissions, mart.daily_diagnoses and mart.daily_labs, built for their stale days.
+
+    settings -> stale days -> snapshot -> Spark reads core and aggregates -> checks -> the days put in place
+
+Run by spark-submit (Airflow) or by `wardstream daily`. Settings come from the environment; nothing secret is in the
+arguments. Exit codes: 0 every stale day was built, 1 not all: the log says which table and why, and the rest was built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from datetime import date
+
+import psycopg
+
+from wardstream.daily.build import run
+from wardstream.daily.orphan import end_with_starter
+from wardstream.daily.spark import NoJdbcAddressError, session
+from wardstream.daily.stale import Range, RangeError
+from wardstream.database import MissingTable
+from wardstream.logs import configure_logging
+from wardstream.settings import get_settings
+from wardstream.stream.plan import PlanError
+
+log = logging.getLogger("wardstream.daily")
+
+
+def arguments(words: list[str]) -> Range:
+    """The command line; exits with 2 and says why where it is none."""
+    parser = argparse.ArgumentParser(prog="daily", description="Build the stale days of mart.daily_*.")
+    parser.add_argument("--first", type=date.fromisoformat, metavar="YYYY-MM-DD", help="first day to build")
+    parser.add_argument("--last", type=date.fromisoformat, metavar="YYYY-MM-DD", help="last day to build")
+    parser.add_argument("--all-days", action="store_true", help="days of the range that are not stale, too")
+    given = parser.parse_args(words)
+    try:
+        return Range(given.first, given.last, given.all_days)
+    except RangeError as fault:
+        parser.error(str(fault))
+
+
+def main() -> int:
+    """Build what is stale; returns the exit code."""
+    configure_logging()
+    wanted = arguments(sys.argv[1:])
+    end_with_starter()
+    # Spark takes the first `python3` of the path for its workers; ours need this very environment.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        return run(get_settings(), wanted, session)
+    except psycopg.OperationalError as reason:
+        log.error("PostgreSQL does not answer: %s; is the stack up? `wardstream status`", type(reason).__name__)
+    except psycopg.errors.UndefinedTable:
+        log.error("a table is missing: run `wardstream migrate`")
+    except (MissingTable, PlanError, NoJdbcAddressError) as reason:
+        log.error("%s", reason)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

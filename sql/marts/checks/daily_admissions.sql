@@ -1,0 +1,101 @@
+-- What must hold of built rows of mart.daily_admissions: each line that comes back is a fault and a day.
+-- `built` has the rows, `building` the days, `building_runs` their runs with the instants that enclose them.
+WITH window_of AS (
+    SELECT min(from_at) AS from_at, max(until_at) AS until_at FROM building_runs
+),
+
+stays AS MATERIALIZED (
+    SELECT
+        e.status,
+        (e.admitted_at AT TIME ZONE %(zone)s)::date AS admitted,
+        (e.discharged_at AT TIME ZONE %(zone)s)::date AS discharged,
+        e.died_in_hospital,
+        e.discharged_at < e.admitted_at AS backwards
+    FROM core.encounters AS e
+    CROSS JOIN window_of AS w
+    WHERE e.admitted_at IS NOT NULL
+        AND (
+            (e.admitted_at < w.until_at AND (e.discharged_at IS NULL OR e.discharged_at >= w.from_at))
+            OR (e.admitted_at >= w.from_at AND e.admitted_at < w.until_at)
+            OR (e.discharged_at >= w.from_at AND e.discharged_at < w.until_at)
+        )
+),
+
+moves AS (
+    SELECT (m.moved_at AT TIME ZONE %(zone)s)::date AS day, count(*) AS number
+    FROM building_runs AS r
+    INNER JOIN core.movements AS m ON m.moved_at >= r.from_at AND m.moved_at < r.until_at
+    INNER JOIN core.encounters AS e ON e.encounter_id = m.encounter_id
+    WHERE (m.moved_at AT TIME ZONE %(zone)s)::date BETWEEN r.first_day AND r.last_day
+        AND m.status <> 'cancelled'
+        AND m.movement_type = 'transfer'
+        AND e.admitted_at IS NOT NULL
+        AND m.moved_at >= e.admitted_at
+        AND CASE
+            WHEN e.discharged_at IS NULL THEN (m.moved_at AT TIME ZONE %(zone)s)::date <= %(today)s::date
+            ELSE m.moved_at <= e.discharged_at
+        END
+    GROUP BY 1
+),
+
+expected AS (
+    SELECT
+        b.day,
+        (SELECT count(*) FROM stays AS s WHERE s.admitted = b.day) AS admissions,
+        (SELECT count(*) FROM stays AS s WHERE s.discharged = b.day) AS discharges,
+        (SELECT count(*) FROM stays AS s WHERE s.discharged = b.day AND s.died_in_hospital) AS deaths,
+        (SELECT count(*) FROM stays AS s WHERE s.discharged = b.day AND NOT s.backwards) AS los_stays,
+        coalesce((SELECT number FROM moves AS m WHERE m.day = b.day), 0) AS transfers,
+        (
+            SELECT count(*) FROM stays AS s
+            WHERE s.admitted <= b.day
+                AND (s.discharged > b.day OR (s.discharged IS NULL AND b.day < %(today)s::date))
+        ) AS midnight_census
+    FROM building AS b
+),
+
+found AS (
+    SELECT
+        day,
+        sum(admissions) AS admissions,
+        sum(discharges) AS discharges,
+        sum(deaths) AS deaths,
+        sum(los_stays) AS los_stays,
+        sum(transfers) AS transfers,
+        sum(midnight_census) AS midnight_census
+    FROM built
+    GROUP BY day
+)
+
+SELECT 'rows of a day that was not to be built' AS fault, day
+FROM built
+WHERE day NOT IN (SELECT day FROM building)
+UNION ALL
+SELECT 'two rows for one day, service and admission type', day
+FROM built
+GROUP BY day, service, admission_type
+HAVING count(*) > 1
+UNION ALL
+SELECT 'a null that must not be', day
+FROM built
+WHERE num_nulls(day, service, admission_type, admissions, discharges, deaths, transfers, los_stays, los_days_sum) > 0
+    OR (midnight_census IS NULL) <> (day = %(today)s::date)
+    OR num_nulls(alos_days, los_median_days, los_p90_days) <> CASE WHEN los_stays = 0 THEN 3 ELSE 0 END
+UNION ALL
+SELECT 'a number out of range', day
+FROM built
+WHERE least(admissions, discharges, deaths, transfers, midnight_census, los_stays, los_days_sum) < 0
+    OR deaths > discharges
+    OR los_stays > discharges
+    OR los_median_days < 0
+    OR los_p90_days < los_median_days
+    OR admissions + discharges + transfers + coalesce(midnight_census, 0) = 0
+UNION ALL
+SELECT 'totals that are not those of core', e.day
+FROM expected AS e
+LEFT JOIN found AS f USING (day)
+WHERE (e.admissions, e.discharges, e.deaths, e.los_stays, e.transfers) <> (
+        coalesce(f.admissions, 0), coalesce(f.discharges, 0), coalesce(f.deaths, 0),
+        coalesce(f.los_stays, 0), coalesce(f.transfers, 0)
+    )
+    OR (e.day <> %(today)s::date AND e.midnight_census <> coalesce(f.midnight_census, 0))

@@ -1,0 +1,31 @@
+"""One stack with Airflow for the tests of this folder, filled with the sample once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.airflow_e2e.clinic import Clinic
+from tests.integration.alerts.conftest import serving_webhook
+from tests.integration.stack.conftest import own_settings
+from wardstream import stack
+from wardstream.stack import paths
+
+
+@pytest.fixture(scope="package")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+    """A running stack with stream and Airflow, the sample replayed; stopped and deleted at the end."""
+    with serving_webhook() as webhook:
+        own = {"airflow": True, "alert_webhook_url": webhook.url}
+        settings = own_settings(tmp_path_factory.mktemp("clinic")).model_copy(update=own)
+        clinic = Clinic(settings, webhook)
+        try:
+            stack.start(settings)
+            clinic.must("replay", "sample")
+            clinic.caught_up()
+            yield clinic
+            clinic.nothing_left()
+        finally:
+            stack.stop(settings)
+            paths.remove(settings)

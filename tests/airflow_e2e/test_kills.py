@@ -1,0 +1,110 @@
+"""kill -9 of the scheduler, of the api-server, and of a task in the middle of each DAG: all ends as desired.
+
+A task is held in its middle by a lock on a table that it needs, so that it is certainly killed at work and not before
+or after. A thread counts the stream's JVMs all the time: there is never a second one. In the end every process of the
+stack is a descendant of the process manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.airflow_e2e.clinic import Clinic
+from tests.e2e.hospital import DEADLINE_SECONDS, wait_for
+from wardstream import stack
+from wardstream.daily.stale import count_stale
+
+# A table that the DAG needs, and what the run is asked for.
+HELD = {
+    "platform_setup_dag": ("public._yoyo_migration", {}),
+    "kafka_to_postgres_dag": ("ops.stream_control", {"action": "restart"}),
+    "spark_processing_dag": ("mart.daily_labs", {}),
+}
+
+
+@contextlib.contextmanager
+def at_work(clinic: Clinic, dag_id: str) -> Iterator[str]:
+    """Inside: a run of the DAG whose task waits for a table; the table is free again afterwards."""
+    table, conf = HELD[dag_id]
+    # waited for until the block ends, however it ends
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+    with clinic.connect() as conn, conn.transaction():
+        conn.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        run_id = clinic.api.trigger(dag_id, conf)
+        wait_for(f"a task of {dag_id} at work", lambda: conn.execute(waiting, [table]).fetchone() != (0,))
+        yield run_id
+
+
+def something_to_build(clinic: Clinic) -> None:
+    """Every day becomes stale, as after a change of the facility's settings."""
+    clinic.rows("UPDATE ops.day_versions SET version = nextval('ops.commit_seq') RETURNING 1")
+
+
+def kill_task(clinic: Clinic) -> None:
+    for process in clinic.task_processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+            return
+
+
+def kill_part(clinic: Clinic, part: str) -> None:
+    os.kill(stack.pids(clinic.settings)[part], signal.SIGKILL)
+
+
+class Watch:
+    """Counts the stream's JVMs from a thread of its own."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self.most = 0
+        self._clinic = clinic
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+
+    def _count(self) -> None:
+        while not self._end.wait(0.3):
+            self.most = max(self.most, len(self._clinic.drivers()))
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
+def run_round(clinic: Clinic) -> None:
+    """Each kill at work; then every run is green, the stream runs, nothing is stale, verify finds nothing."""
+    for dag_id in HELD:
+        for kill in ("task", "scheduler", "api-server"):
+            if dag_id == "spark_processing_dag":
+                something_to_build(clinic)
+            with at_work(clinic, dag_id) as run_id:
+                kill_task(clinic) if kill == "task" else kill_part(clinic, kill)
+            state = clinic.patiently(partial(clinic.api.wait, dag_id, run_id, DEADLINE_SECONDS))
+            assert state == "success", f"{kill} of {dag_id} {run_id}: {state}"
+            clinic.no_orphans()
+    assert sum(count_stale(clinic.settings).values()) == 0
+    clinic.verified()
+
+
+def test_one_round(clinic: Clinic) -> None:
+    with Watch(clinic) as watch:
+        run_round(clinic)
+    assert watch.most == 1
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_three_rounds(clinic: Clinic) -> None:
+    with Watch(clinic) as watch:
+        for _ in range(3):
+            run_round(clinic)
+    assert watch.most == 1

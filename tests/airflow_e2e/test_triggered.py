@@ -1,0 +1,73 @@
+"""Every DAG through Airflow's REST API on the real scheduler: green twice, and the second time nothing changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from tests.airflow_e2e.clinic import DAGS, Clinic
+from tests.e2e.hospital import wait_for
+from wardstream.airflow_api import FINISHED
+from wardstream.daily.stale import count_stale
+
+
+def test_all_dags_are_there_and_none_is_broken(clinic: Clinic) -> None:
+    assert clinic.api.import_errors() == []
+    assert {dag["dag_id"] for dag in clinic.api.dags()} == set(DAGS)
+    assert not any(dag["is_paused"] for dag in clinic.api.dags())
+
+
+def test_each_dag_twice(clinic: Clinic) -> None:
+    for dag_id in DAGS:
+        clinic.green(dag_id)
+    assert sum(count_stale(clinic.settings).values()) == 0
+    assert clinic.rows("SELECT count(*) FROM mart.daily_labs") != [(0,)]
+    before = (clinic.digest(), clinic.builds(), clinic.rows("SELECT * FROM ops.streams")[0][:2])
+    for dag_id in DAGS:
+        run_id = clinic.green(dag_id)
+        if dag_id == "platform_setup_dag":
+            assert "nothing to change" in clinic.api.task_log(dag_id, run_id, "summary")
+    assert (clinic.digest(), clinic.builds(), clinic.rows("SELECT * FROM ops.streams")[0][:2]) == before
+
+
+def test_drain_then_start(clinic: Clinic) -> None:
+    clinic.green("kafka_to_postgres_dag", action="drain")
+    assert not clinic.drivers()
+    clinic.must("replay", "sample")
+    assert clinic.published() > clinic.committed()
+    clinic.green("kafka_to_postgres_dag", action="start")
+    clinic.caught_up()
+    clinic.verified()
+    assert len(clinic.drivers()) == 1
+
+
+def test_restart_takes_a_new_generation(clinic: Clinic) -> None:
+    before = clinic.rows("SELECT generation FROM ops.streams")[0][0]
+    clinic.green("kafka_to_postgres_dag", action="restart")
+    assert clinic.rows("SELECT generation FROM ops.streams")[0][0] == before + 1
+    assert len(clinic.drivers()) == 1
+
+
+def test_a_backfill_builds_a_day_once(clinic: Clinic) -> None:
+    """By Airflow's own command, over the midnight of one day of the facility: one run builds it, the others skip."""
+    day = clinic.rows("SELECT min(day) FROM ops.day_builds WHERE mart_table = 'daily_labs'")[0][0]
+    midnight = datetime.combine(day, time.min, clinic.settings.zone).astimezone(UTC)
+    before = {row[:2]: row for row in clinic.builds()}
+    first, last = midnight - timedelta(minutes=15), midnight + timedelta(minutes=15)
+    clinic.backfill("spark_processing_dag", first.isoformat(), last.isoformat())
+
+    def ended() -> list[dict[str, Any]] | None:
+        runs = [run for run in clinic.api.runs("spark_processing_dag") if run["run_type"] == "backfill"]
+        return runs if len(runs) >= 3 and all(run["state"] in FINISHED for run in runs) else None
+
+    runs = wait_for("the backfill to end", ended)
+    assert {run["state"] for run in runs} == {"success"}
+    built = [
+        task["state"]
+        for run in runs
+        for task in clinic.api.tasks("spark_processing_dag", run["dag_run_id"])
+        if task["task_id"] == "build"
+    ]
+    assert built.count("success") == 1, built
+    again = [row for row in clinic.builds() if before.get(row[:2]) != row]
+    assert {row[1] for row in again} == {day}

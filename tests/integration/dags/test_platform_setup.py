@@ -1,0 +1,176 @@
+"""platform_setup_dag: on empty servers, again, and with each thing that can be wrong."""
+
+import re
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from tests.integration.alerts.conftest import Webhook
+from tests.integration.dags.conftest import Go, changed, execute
+from tests.integration.stack.conftest import free_ports
+from wardstream.contracts.model import load_contracts
+from wardstream.contracts.topics import TopicConflict, admin_client, apply_topics
+from wardstream.settings import Settings
+from wardstream.stack import postgres
+
+DAG = "platform_setup_dag"
+GREEN = dict.fromkeys(["migrate", "topics", "schemas", "checks", "summary"], "success")
+
+
+def _empty(settings: Settings) -> None:
+    """No topic and no schema on the servers, whatever ran before."""
+    admin = admin_client(settings)
+    there = [topic for topic in admin.list_topics(timeout=10).topics if not topic.startswith("_")]
+    for future in (admin.delete_topics(there, operation_timeout=15) if there else {}).values():
+        future.result()
+    for subject in requests.get(f"{settings.registry}/subjects", timeout=10).json():
+        for permanent in ("false", "true"):
+            requests.delete(f"{settings.registry}/subjects/{subject}?permanent={permanent}", timeout=10)
+    requests.put(f"{settings.registry}/config", json={"compatibility": "NONE"}, timeout=10).raise_for_status()
+
+
+def test_set_up_from_nothing_then_again_then_after_somebody_changed_a_topic(runner: Go, fresh: Settings, hook: Webhook):
+    _empty(fresh)
+    first = runner(DAG, fresh)
+    assert (first.state, first.tasks) == ("success", GREEN)
+    said = first.log
+    assert re.search(r"changed: \d+", said) and "nothing to change" not in said
+    assert "migration 0008.alerts: applied" in said
+    for topic, contract in load_contracts(fresh.schemas_dir).items():
+        assert f"topic {topic}: made" in said
+        assert all(f"schema {contract.subject} v{version}: registered" in said for version in contract.versions)
+    assert "compatibility NONE -> FULL_TRANSITIVE" in said
+
+    again = runner(DAG, fresh)
+    assert (again.state, again.tasks) == ("success", GREEN)
+    assert len(again.lines("nothing to change")) == 1 and not again.lines("changed:")
+    assert again.lines("the database has every migration") and again.lines("wardstream_bi logs in")
+
+    admin = admin_client(fresh)
+    shorter = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
+    for future in admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, "labs", incremental_configs=[shorter])]
+    ).values():
+        future.result()
+    third = runner(DAG, fresh)
+    assert third.state == "success"
+    assert third.lines("topic labs: retention.ms 3600000 -> 365 d") and third.lines("changed: 1")
+    assert runner(DAG, fresh).lines("nothing to change")
+    assert hook.got == []
+
+
+def test_a_registry_at_a_wrong_address_ends_its_task_with_one_clear_line(runner: Go, ready: Settings, hook: Webhook):
+    address = f"http://127.0.0.1:{free_ports(1)[0]}/apis/ccompat/v7"
+    run = runner(DAG, ready.model_copy(update={"schema_registry_url": address}))
+    assert run.state == "failed"
+    assert run.tasks == GREEN | {"schemas": "failed", "summary": "upstream_failed"}
+    assert run.tries["schemas"] == 3  # it may be back in a moment
+    [line] = set(re.findall(r"GET /config at the schema registry.*?a-dag-failed\.md", run.log))
+    assert line == (
+        f"GET /config at the schema registry ({address}): ConnectionRefusedError; is it running "
+        "(`wardstream status`), and is SCHEMA_REGISTRY_URL right? What to do: docs/runbooks/a-dag-failed.md"
+    )
+    [alert] = hook.got
+    assert alert["key"] == f"dag:{DAG}" and f"failed in task schemas, run {run.run_id}" in alert["what"]
+
+    # it stays wrong: nobody is told twice; put right: the alert is closed, and the next one is told
+    runner(DAG, ready.model_copy(update={"schema_registry_url": address}), tasks=_ONCE)
+    assert len(hook.got) == 1
+    assert runner(DAG, ready).state == "success"
+    [(closed,)] = execute(ready, "SELECT closed_at IS NOT NULL FROM ops.alerts WHERE key = %s", f"dag:{DAG}")
+    assert closed
+
+
+def test_kafka_and_postgres_away_are_named_with_their_address(runner: Go, ready: Settings):
+    kafka, database = free_ports(2)
+    run = runner(DAG, ready.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{kafka}"}), tasks=_ONCE)
+    assert run.tasks == GREEN | {"topics": "failed", "summary": "upstream_failed"}
+    assert f"Kafka (127.0.0.1:{kafka})" in run.lines("could not be made")[-1]
+    run = runner(DAG, ready.model_copy(update={"postgres_port": database}), tasks=_ONCE)
+    assert run.tasks["migrate"] == "failed" and run.tasks["checks"] == "upstream_failed"
+    assert f"{database}" in run.lines("PostgreSQL: ")[-1]
+
+
+_ONCE = {name: {"retries": 0} for name in GREEN}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "put_right", "said"),
+    [
+        ("GRANT SELECT ON core.patients TO wardstream_bi", None, "wardstream_bi can read core.patients"),
+        ("GRANT SELECT (reason) ON ops.quarantine TO wardstream_bi", None, "wardstream_bi can read ops.quarantine"),
+        ("REVOKE SELECT ON mart.labs FROM wardstream_bi", None, "wardstream_bi cannot read mart.labs"),
+        ("GRANT DELETE ON history.labs TO wardstream_writer", None, "wardstream_writer can change history.labs"),
+        ("REVOKE INSERT ON history.labs FROM wardstream_writer", None, "wardstream_writer cannot add to history.labs"),
+        (
+            "ALTER ROLE wardstream_bi NOLOGIN",
+            "ALTER ROLE wardstream_bi LOGIN",
+            "role wardstream_bi may not log in",
+        ),
+        (
+            "ALTER ROLE wardstream_bi RENAME TO somebody_else",
+            "ALTER ROLE somebody_else RENAME TO wardstream_bi",
+            "role wardstream_bi does not exist",
+        ),
+        (
+            "ALTER ROLE wardstream_bi SUPERUSER",
+            "ALTER ROLE wardstream_bi NOSUPERUSER",
+            "role wardstream_bi is a superuser",
+        ),
+        (
+            "ALTER ROLE wardstream_writer SET synchronous_commit = off",
+            "ALTER ROLE wardstream_writer RESET synchronous_commit",
+            "off in PostgreSQL: synchronous_commit",
+        ),
+        (
+            "ALTER ROLE wardstream_writer PASSWORD 'another'",
+            "",
+            "wardstream_writer cannot log in",
+        ),
+    ],
+)
+def test_a_check_that_fails_says_what_is_wrong(
+    runner: Go, ready: Settings, break_it: str, put_right: str | None, said: str
+):
+    with postgres.connect(ready, ready.database_name) as conn:
+        conn.execute(break_it.encode())
+    try:
+        run = runner(DAG, ready)
+    finally:
+        with postgres.connect(ready, ready.database_name) as conn:
+            conn.execute((put_right or "SELECT").encode())
+        postgres.bootstrap(ready)
+    assert run.tasks["checks"] == "failed" and run.tasks["summary"] == "upstream_failed"
+    assert run.tries["checks"] == 1  # trying again is of no use
+    assert run.lines(said) and "docs/runbooks/a-dag-failed.md" in run.lines(said)[-1]
+
+
+def _with_partitions(settings: Settings, folder: Path, topic: str, number: int) -> Settings:
+    other = changed(settings, folder)
+    file = folder / topic / "contract.yaml"
+    document = yaml.safe_load(file.read_text())
+    document.setdefault("customProperties", []).append({"property": "partitions", "value": number})
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    return other
+
+
+def _partitions(settings: Settings, topic: str) -> int:
+    admin = admin_client(settings)
+    return len(admin.describe_topics(TopicCollection([topic]))[topic].result().partitions)
+
+
+def test_partitions_are_added_and_never_taken_away(place: Settings, tmp_path: Path):
+    apply_topics(place)
+    more = _with_partitions(place, tmp_path / "more", "diagnoses", 3)
+    [said] = apply_topics(more)
+    assert said.startswith("topic diagnoses: partitions 1 -> 3; restart the stream")
+    assert _partitions(place, "diagnoses") == 3
+    assert apply_topics(more) == apply_topics(place) == []  # a contract without a number leaves them
+    fewer = _with_partitions(place, tmp_path / "fewer", "diagnoses", 2)
+    with pytest.raises(TopicConflict, match="diagnoses has 3 partitions and its contract says 2"):
+        apply_topics(fewer)
+    assert _partitions(place, "diagnoses") == 3

@@ -1,0 +1,125 @@
+"""A small hospital for daily aggregates: facts by the real commit, days by the real job, all in one process.
+
+What day it is can be chosen, for commits and builds alike; unchosen, it is what PostgreSQL's clock says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.integration.commit.bench import Bench
+from tests.integration.commit.facts import Fact
+from wardstream.daily.build import Builder, Built
+from wardstream.daily.marts import TABLES, Mart
+from wardstream.daily.stale import Range, stale_days
+from wardstream.database import Connection, connect
+from wardstream.facility import Facility, read_facility
+from wardstream.settings import Settings
+from wardstream.stream import commit as commit_module
+
+Builds = dict[tuple[str, date], tuple[Any, ...]]
+
+
+class Clinic:
+    """The bench with a builder beside it."""
+
+    def __init__(self, bench: Bench, spark: SparkSession, settings: Settings) -> None:
+        self.bench = bench
+        self.spark = spark
+        self.settings = settings
+        self.conn = connect(settings.writer_url, "test daily")
+        self.builder = Builder(settings, self.conn, spark)
+        self.marts = {mart.table: mart for mart in self.builder.marts.tables}
+        self.today: date | None = None
+
+    def close(self) -> None:
+        """End the builder's session."""
+        self.conn.close()
+
+    @contextmanager
+    def dated(self) -> Iterator[None]:
+        """Commits take the chosen day for today, too."""
+
+        def on_the_day(conn: Connection, today: date | None = None) -> Facility:
+            return read_facility(conn, today or self.today)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(commit_module, "read_facility", on_the_day)
+            yield
+
+    def commit(self, *facts: Fact) -> None:
+        """One batch, on the chosen day."""
+        with self.dated():
+            self.bench.commit(*facts)
+
+    def range(self, **more: Any) -> Range:
+        """A range on the chosen day."""
+        return Range(today=self.today, **more)
+
+    def build(self, *tables: str, **more: Any) -> dict[str, Built]:
+        """Build what is stale of these tables (or of all); every check must hold."""
+        built = {table: self.builder.build(self.marts[table], self.range(**more)) for table in tables or TABLES}
+        assert not any(one.failures for one in built.values()), built
+        return built
+
+    def stale(self, table: str, **more: Any) -> list[date]:
+        """The stale days of a table."""
+        return list(stale_days(self.conn, self.builder.marts, self.mart(table), self.range(**more)))
+
+    def mart(self, table: str) -> Mart:
+        """What sql/marts says of a table."""
+        return self.marts[table]
+
+    def rows(self, table: str, where: str = "true") -> list[dict[str, Any]]:
+        """Rows of a mart table, by day."""
+        found = self.bench.admin.execute(f"SELECT * FROM mart.{table} AS t WHERE {where} ORDER BY t::text".encode())
+        columns = [column.name for column in found.description or []]
+        return [dict(zip(columns, row, strict=True)) for row in found]
+
+    def days(self, table: str) -> list[date]:
+        """The days that have rows in a mart table."""
+        return [day for (day,) in self.bench.rows(f"SELECT DISTINCT day FROM mart.{table} ORDER BY day")]
+
+    def builds(self) -> Builds:
+        """ops.day_builds, by table and day: everything in it, built_at and the row's physical place among it."""
+        found = self.bench.rows("SELECT mart_table, day, version, as_of, built_at, xmin::text FROM ops.day_builds")
+        return {(table, day): tuple(rest) for table, day, *rest in found}
+
+    def places(self, table: str) -> dict[date, list[tuple[Any, ...]]]:
+        """Rows of a mart table by day as text, with the transaction that wrote each."""
+        found: dict[date, list[tuple[Any, ...]]] = {}
+        for day, *rest in self.bench.rows(f"SELECT day, t::text, xmin::text FROM mart.{table} AS t ORDER BY t::text"):
+            found.setdefault(day, []).append(tuple(rest))
+        return found
+
+    def forget_builds(self) -> None:
+        """As if nothing had ever been built."""
+        for table in TABLES:
+            self.bench.admin.execute(f"DELETE FROM mart.{table}".encode())
+        self.bench.admin.execute("DELETE FROM ops.day_builds")
+
+
+class Before:
+    """What was built, to see afterwards which days were built again."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self.clinic = clinic
+        self.builds = clinic.builds()
+        self.places = {table: clinic.places(table) for table in TABLES}
+
+    def rebuilt(self) -> dict[str, list[date]]:
+        """The days built since, by table; every other day's row in ops.day_builds and rows in mart are untouched."""
+        builds = self.clinic.builds()
+        again = {at for at in builds.keys() | self.builds.keys() if builds.get(at) != self.builds.get(at)}
+        for table in TABLES:
+            places = self.clinic.places(table)
+            for day in places.keys() | self.places[table].keys():
+                touched = places.get(day) != self.places[table].get(day)
+                assert not touched or (table, day) in again, f"{table}: rows of {day} changed, which was not built"
+        return {table: sorted(day for t, day in again if t == table) for table in TABLES}

@@ -1,0 +1,140 @@
+"""The law: whatever was built between commits, on whatever days, the marts are in the end what one build gives.
+
+Random facts in random order, cut into batches; days pass; builds happen in between or not. At the end every stale day
+is built; then all is forgotten and built from nothing: the same digests, and both as counted in plain Python.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.commit.bench import ZONE
+from tests.integration.commit.facts import Fact, event
+from tests.integration.daily.clinic import Clinic
+from tests.integration.daily.test_zones import counted
+from wardstream.daily.facility import apply_facility
+
+SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+FIRST = date(2026, 3, 1)
+HOURS = [0.0, 4.9, 5.0, 30.0, 52.9, 53.0, 60.0, 100.0]  # midnight in New York is hour 5, 29, 53, 77, 101
+IDS = [f"e{n}" for n in range(8)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A batch, what day it is then, and whether there is a build afterwards, or another zone before."""
+
+    facts: tuple[Fact, ...]
+    today: date
+    build: bool
+    zone: str | None
+
+
+@st.composite
+def stays(draw: st.DrawFn) -> Fact:
+    """Any fact of one of two stays."""
+    kind = draw(
+        st.sampled_from(
+            ["admitted"] * 3
+            + ["discharged"] * 3
+            + ["transferred"] * 2
+            + ["updated", "cancelled_admit", "cancelled_transfer", "cancelled_discharge"]
+        )
+    )
+    more: dict[str, Any] = {"encounter_id": draw(st.sampled_from(["E1", "E2"]))}
+    if kind == "transferred":
+        more |= {"movement_id": draw(st.sampled_from(["M1", "M2"])), "movement_type": "transfer"}
+    elif kind in ("admitted", "updated"):
+        more["service"] = draw(st.sampled_from(["MED", "SURG"]))
+    elif kind == "discharged":
+        more["died_in_hospital"] = draw(st.booleans())
+    return "admissions", event(draw(st.sampled_from(IDS)), kind, draw(st.sampled_from(HOURS)), draw(times()), **more)
+
+
+@st.composite
+def labs(draw: st.DrawFn) -> Fact:
+    """Any fact of one of two results."""
+    more = {"lab_result_id": draw(st.sampled_from(["L1", "L2"])), "test_code": draw(st.sampled_from(["NA", "K"]))}
+    kind = draw(st.sampled_from(["resulted", "corrected", "cancelled"]))
+    value = draw(st.sampled_from([None, 0.0, -0.0, 4.1]))
+    at = draw(st.sampled_from(HOURS))
+    return "labs", event(draw(st.sampled_from(IDS)), kind, at, draw(times()), value_number=value, **more)
+
+
+@st.composite
+def diagnoses(draw: st.DrawFn) -> Fact:
+    """Any fact of one of two diagnoses."""
+    more = {"diagnosis_id": draw(st.sampled_from(["D1", "D2"])), "code": draw(st.sampled_from(["I10", "E119"]))}
+    kind, at = draw(st.sampled_from(["recorded", "corrected", "cancelled"])), draw(st.sampled_from(HOURS))
+    return "diagnoses", event(draw(st.sampled_from(IDS)), kind, at, draw(times()), encounter_id="E1", **more)
+
+
+def times() -> st.SearchStrategy[float]:
+    """When a fact was written down."""
+    return st.sampled_from([0.0, 1.0, 2.0, 50.0, 110.0])
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Step]:
+    """Batches over some days."""
+    today, steps = FIRST, []
+    for _ in range(draw(st.integers(2, 5))):
+        today += timedelta(days=draw(st.sampled_from([0, 0, 1, 2])))
+        facts = draw(st.lists(stays() | stays() | stays() | labs() | diagnoses(), max_size=5))
+        zone = draw(st.sampled_from([None] * 9 + ["Asia/Tokyo", ZONE]))
+        steps.append(Step(tuple(facts), today, draw(st.booleans()), zone))
+    return steps
+
+
+def faults(clinic: Clinic, history: list[Step], last: date) -> list[str]:
+    """Where the marts built in pieces differ from one build, or from a plain count."""
+    clinic.bench.empty()
+    apply_facility(clinic.settings)
+    zone = ZONE
+    for step in history:
+        clinic.today = step.today
+        if step.zone:
+            zone = step.zone
+            apply_facility(clinic.settings.model_copy(update={"facility_timezone": zone}))
+        if step.facts:
+            clinic.commit(*step.facts)
+        if step.build:
+            clinic.build()
+    clinic.today = last
+    clinic.build()
+    pieces = clinic.bench.digest()
+    try:
+        counted(clinic, ZoneInfo(zone))
+    except AssertionError as difference:
+        return [str(difference)]
+    clinic.forget_builds()
+    clinic.build()
+    whole = clinic.bench.digest()
+    return [table for table in whole if whole[table] != pieces[table]]
+
+
+def end(history: list[Step], later: int) -> date:
+    """The day of the last build."""
+    return history[-1].today + timedelta(days=later)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW_IS_FINE)
+@given(history=histories(), later=st.sampled_from([0, 1, 3]))
+def test_builds_in_between_do_not_matter(shared_clinic, history, later):
+    assert faults(shared_clinic, history, end(history, later)) == []
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(0)
+@settings(max_examples=int(os.environ.get("LAW_EXAMPLES", "300")), deadline=None, suppress_health_check=SLOW_IS_FINE)
+@given(history=histories(), later=st.sampled_from([0, 1, 3]))
+def test_builds_in_between_do_not_matter_in_many_histories(shared_clinic, history, later):
+    assert faults(shared_clinic, history, end(history, later)) == []

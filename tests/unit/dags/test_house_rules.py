@@ -1,0 +1,108 @@
+"""What every DAG file has to be: quick to parse, the same each time, without a server, and explained to its users."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wardstream.settings import PROJECT_ROOT
+
+DAGS = PROJECT_ROOT / "dags"
+FILES = sorted(DAGS.glob("*.py"))
+PARSE = """
+import json, sys, time
+import airflow.sdk
+import airflow.providers.apache.spark.operators.spark_submit
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+before = set(sys.modules)
+begun = time.process_time()
+bag = DagBag(dag_folder=sys.argv[1])
+seconds = time.process_time() - begun
+loaded = set(sys.modules) - before
+again = DagBag(dag_folder=sys.argv[1])
+print("ANSWER" + json.dumps({
+    "errors": {str(k): v for k, v in bag.import_errors.items()},
+    "dags": {id: DagSerialization.to_dict(dag) for id, dag in bag.dags.items()},
+    "again": {id: DagSerialization.to_dict(dag) for id, dag in again.dags.items()},
+    "loaded": sorted(loaded), "seconds": seconds,
+}, default=str))
+"""
+HEAVY = {"pyspark", "psycopg", "confluent_kafka", "pyarrow", "pandas", "requests", "fastavro", "wardstream.database"}
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All files parsed twice, in a process whose servers do not exist and that may open no connection."""
+    home = tmp_path_factory.mktemp("airflow")
+    nobody = "postgresql://nobody@127.0.0.1:1/nothing"
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "false",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/nothing",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": "postgresql+asyncpg://nobody@127.0.0.1:1/nothing",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "WARDSTREAM_STATE_DIR": str(home / "no-state"),
+        "DATABASE_URL": nobody,
+        "WARDSTREAM_OWNER_DATABASE_URL": nobody,
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, str(DAGS)], capture_output=True, text=True, env=environment, cwd=home, check=False
+    )
+    answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER")]
+    assert answers, done.stdout[-2000:] + done.stderr[-4000:]
+    assert not (home / "no-state").exists()  # parsing makes no file
+    return dict(json.loads(answers[0].removeprefix("ANSWER")))
+
+
+def test_each_file_is_one_dag_of_its_name(parsed: dict[str, Any]):
+    assert parsed["errors"] == {}
+    assert sorted(parsed["dags"]) == [file.stem for file in FILES]
+
+
+def test_parsing_twice_gives_the_same(parsed: dict[str, Any]):
+    assert parsed["dags"] == parsed["again"]
+
+
+def test_parsing_loads_no_client_of_a_server(parsed: dict[str, Any]):
+    roots = {name.split(".")[0] for name in parsed["loaded"]}
+    assert not HEAVY & (roots | set(parsed["loaded"]))
+
+
+def test_parsing_takes_next_to_no_time(parsed: dict[str, Any]):
+    assert parsed["seconds"] < len(FILES)  # seconds of this process alone, so a busy machine does not count
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_dag_explains_itself_and_keeps_the_rules(parsed: dict[str, Any], file: Path):
+    dag = parsed["dags"][file.stem]["dag"]
+    words = ("**Owner**", "**Schedule**", "**Parameter", "**May it be re-run?**", "**When it fails**", "docs/runbooks/")
+    assert [word for word in words if word not in dag["doc_md"]] == []
+    assert dag["max_active_runs"] == 1 and dag["catchup"] is False
+    assert "wardstream" in dag["tags"] and len(dag["tags"]) == 2
+    assert dag["has_on_failure_callback"] and dag["has_on_success_callback"]
+    assert len(file.read_text().splitlines()) <= 120
+    for task in dag["tasks"]:
+        assert task["__var"].get("retries", 0) <= 2 and task["__var"]["owner"] == "wardstream"
+
+
+def test_every_runbook_that_a_dag_or_an_alert_names_is_there():
+    names = set()
+    sources = [*FILES, *(PROJECT_ROOT / "wardstream").rglob("*.py"), *(PROJECT_ROOT / "docs").rglob("*.md")]
+    for source in sources:
+        for part in source.read_text().split("docs/runbooks/")[1:]:
+            name = part.split(".md")[0]
+            if "/" not in name and " " not in name and "{" not in name and "\n" not in name and name:
+                names.add(name)
+    missing = sorted(name for name in names if not (PROJECT_ROOT / "docs" / "runbooks" / f"{name}.md").is_file())
+    assert missing == []

@@ -1,0 +1,163 @@
+"""Spark's part of a build: a local session, core by JDBC from a given snapshot, the aggregation, the rows as Arrow.
+
+Every connection that reads takes the snapshot that the build exported, so that all partitions of all views see one
+state of core, and the same one as the versions of its days and the checks. Rows come through a cursor, aggregates
+that outgrow memory are sorted on disk: the heap does not grow with core.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import psycopg
+import pyarrow as pa
+from psycopg.conninfo import conninfo_to_dict
+from pyspark.sql import SparkSession
+
+from wardstream.daily.marts import Mart, Read
+from wardstream.daily.runs import number, on_days, share, touching_days
+from wardstream.database import Connection, trusted
+from wardstream.facility import Facility
+from wardstream.settings import Settings
+
+DRIVER = "org.postgresql.Driver"
+FETCH_ROWS = 5_000
+READERS = 4
+"""Partitions of a read, hence at most so many connections at once."""
+MOST_RUNS = 16
+"""Of a read of spans: more would be a long condition for every stay; some rows more are read instead."""
+PASSED_ON = ("sslmode", "sslrootcert", "sslcert", "sslkey", "targetServerType")
+APPLICATION = "wardstream daily read"
+SESSION = "-c timezone=UTC -c jit=off -c client_connection_check_interval=1000"
+
+
+class NoJdbcAddressError(Exception):
+    """The database's address cannot be given to JDBC."""
+
+
+def session(settings: Settings) -> SparkSession:
+    """A local Spark that listens on loopback only and keeps its scratch in the state folder.
+
+    Under spark-submit the JVM is there already, and its heap is what --driver-memory said.
+    """
+    scratch = _scratch(settings)
+    jars = [jar for jar in settings.spark_jars.split(",") if "postgresql" in Path(jar).name]
+    # A usual run is a few seconds: the quick compiler alone halves its work.
+    java_options = f'-Xss16m -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{scratch}"'
+    spark = (
+        SparkSession.builder.appName("wardstream-daily")
+        .master(settings.spark_master)
+        .config("spark.jars", ",".join(jars))
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.memory", settings.daily_driver_memory)
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", java_options)
+        .config("spark.local.dir", str(scratch))
+        .config("spark.sql.warehouse.dir", str(scratch / "warehouse"))
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "4")
+        .config("spark.sql.adaptive.enabled", "false")  # plans are simple, and planning again costs more than it saves
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
+        # An exact percentile holds its group's numbers. After so many groups in memory rows are sorted instead, on
+        # disk if need be, and one group is held at a time.
+        .config("spark.sql.objectHashAggregate.sortBased.fallbackThreshold", "16")
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("ERROR")
+    for jar in jars:
+        spark.sql(f"ADD JAR '{jar}'")  # spark.jars comes too late where spark-submit made the JVM
+    return spark
+
+
+def _scratch(settings: Settings) -> Path:
+    """A folder of this process; those of jobs that were killed are removed."""
+    for old in settings.scratch_dir.glob("daily-*"):
+        handle = os.open(old, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(handle)
+        shutil.rmtree(old, ignore_errors=True)
+    folder = settings.scratch_dir / f"daily-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Held, not closed: whoever finds the lock free knows that this process is gone.
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def jdbc(url: str) -> dict[str, str]:
+    """The options of Spark's JDBC source for a PostgreSQL URL; the password is one of its own, which Spark hides."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    hosts, ports = parts.get("host", "localhost").split(","), parts.get("port", "5432").split(",")
+    if any(host.startswith("/") for host in hosts):
+        raise NoJdbcAddressError("DATABASE_URL names a Unix socket, which Java cannot use; name a host and a port")
+    where = ",".join(f"{host}:{ports[i % len(ports)] or 5432}" for i, host in enumerate(hosts))
+    # In the URL, because Spark writes the names of options in small letters, and the driver then does not know them.
+    more = {name: parts[name] for name in PASSED_ON if name in parts}
+    more |= {"options": SESSION, "ApplicationName": APPLICATION}
+    return {
+        "url": f"jdbc:postgresql://{where}/{quote(parts.get('dbname', ''))}?{urlencode(more, quote_via=quote)}",
+        "user": parts.get("user", ""),
+        "password": parts.get("password", ""),
+        "driver": DRIVER,
+        "fetchsize": str(FETCH_ROWS),
+    }
+
+
+def aggregate(
+    spark: SparkSession,
+    settings: Settings,
+    conn: Connection,
+    mart: Mart,
+    days: Sequence[date],
+    facility: Facility,
+    snapshot: str,
+) -> pa.Table:
+    """The rows of the mart table for these days, from core as `snapshot` sees it."""
+    for read in mart.reads:
+        _view(spark, settings, conn, read, days, facility, snapshot)
+    arguments: dict[str, Any] = {
+        "days": [number(day) for day in days],
+        "today": number(facility.today),
+        "same_day_stay_days": facility.same_day_stay_days,
+    }
+    return spark.sql(mart.query, args=arguments).toArrow()
+
+
+def _view(
+    spark: SparkSession,
+    settings: Settings,
+    conn: Connection,
+    read: Read,
+    days: Sequence[date],
+    facility: Facility,
+    snapshot: str,
+) -> None:
+    text = psycopg.ClientCursor(conn).mogrify(trusted(read.query), {"zone": facility.timezone, "today": facility.today})
+    if read.days_are_span:
+        start, end = read.days
+        where = [touching_days(start, end, days, MOST_RUNS)]
+    elif read.days:
+        where = [on_days(read.days[0], part) for part in share(days, READERS)]
+    else:
+        where = ["true"]
+    options = jdbc(settings.writer_url)
+    # Spark turns autocommit off where a fetch size is set, so that this begins the transaction of the read.
+    options["sessionInitStatement"] = (
+        f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'"
+    )
+    rows = spark.read.jdbc(options.pop("url"), f"(\n{text}) AS t", predicates=where, properties=options)
+    rows.drop(*read.days).createOrReplaceTempView(read.name)
