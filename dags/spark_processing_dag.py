@@ -26,6 +26,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
 from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
+from wardstream.daily.jvm import SUBMIT
 from wardstream.settings import PROJECT_ROOT, get_settings
 
 DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
@@ -73,7 +74,7 @@ def spark_processing() -> None:
         conn_id="spark_default",
         name="wardstream daily",
         driver_memory=get_settings().daily_driver_memory,
-        conf={"spark.log.level": "WARN"},  # the job's own lines say what it does
+        conf=SUBMIT,
         application_args=stale,  # days only; the job has its settings from the environment
     )
     stale >> build >> report()

@@ -22,6 +22,7 @@ import pyarrow as pa
 from psycopg.conninfo import conninfo_to_dict
 from pyspark.sql import SparkSession
 
+from wardstream.daily.jvm import JAVA_OPTIONS
 from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
 from wardstream.database import Connection, trusted
@@ -50,8 +51,7 @@ def session(settings: Settings) -> SparkSession:
     """
     scratch = _scratch(settings)
     jars = [jar for jar in settings.spark_jars.split(",") if "postgresql" in Path(jar).name]
-    # A usual run is a few seconds: the quick compiler alone halves its work.
-    java_options = f'-Xss16m -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{scratch}"'
+    java_options = f'{JAVA_OPTIONS} -Djava.io.tmpdir="{scratch}"'
     spark = (
         SparkSession.builder.appName("wardstream-daily")
         .master(settings.spark_master)

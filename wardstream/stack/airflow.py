@@ -39,7 +39,7 @@ HEARTBEAT_SECONDS = 15
 """A scheduler or dag-processor that was silent for longer is dead; both say something every five seconds."""
 
 NICE = 5
-"""The stream and the servers go first: at the start, and when a day is built while events arrive."""
+"""For the scheduler, and so for every task: the stream goes first, as when a day is built while events arrive."""
 
 QUIET = {
     # says three times every ten seconds that it looks at a folder
@@ -214,7 +214,7 @@ def migrate(settings: Settings) -> str:
     with log.open("w") as stream:
         log.chmod(0o600)
         result = subprocess.run(
-            ["nice", "-n", str(NICE), *_command("db", "migrate")],
+            _command("db", "migrate"),
             stdout=stream,
             stderr=subprocess.STDOUT,
             cwd=home(settings),
@@ -258,6 +258,7 @@ class Part:
     words: tuple[str, ...]
     job: str
     """What the process calls itself in Airflow's table of heartbeats; empty for the api-server, which has none."""
+    nice: int = 0
 
     def version(self) -> str:
         """The pinned version of Airflow."""
@@ -269,7 +270,7 @@ class Part:
 
     def launch(self, settings: Settings) -> Launch:
         """Its command."""
-        return Launch(_command(*self.words), cwd=home(settings), env=environment(settings), nice=NICE)
+        return Launch(_command(*self.words), cwd=home(settings), env=environment(settings), nice=self.nice)
 
     def ready(self, settings: Settings) -> bool:
         """Whether it works: this process, not the one before it."""
@@ -302,7 +303,7 @@ PARTS = {
     part.name: part
     for part in (
         Part("api-server", ("api-server",), ""),
-        Part("scheduler", ("scheduler", "--skip-serve-logs"), "SchedulerJob"),
-        Part("dag-processor", ("dag-processor",), "DagProcessorJob"),
+        Part("scheduler", ("scheduler", "--skip-serve-logs"), "SchedulerJob", NICE),
+        Part("dag-processor", ("dag-processor",), "DagProcessorJob", NICE),
     )
 }

@@ -20,7 +20,7 @@ STOP_SECONDS = {
     "kafka": 30,
     "registry": 10,
     "stream": 60,  # it finishes its batch
-    "api-server": 5,
+    "api-server": 2,  # it keeps nothing; asked kindly it takes longer than five seconds
     "scheduler": 5,  # it would wait for its tasks to the end; they are repeated after the next start
     "dag-processor": 5,
 }

@@ -69,9 +69,9 @@ def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list
     needs = {"postgres": [], "kafka": ["jars"], "registry": ["jars", "postgres"]}
     steps = [Step("jars", [], fetch)]
     if AIRFLOW_PARTS[0] in parts:
-        # nothing else waits for these; they wait for nothing but their database
+        # nothing else waits for these; they wait for their database, and until the servers have had the processors
         steps.append(Step("airflow-db", ["postgres"], lambda _: airflow.migrate(settings)))
-        needs |= {part: ["airflow-db"] for part in AIRFLOW_PARTS}
+        needs |= {part: ["airflow-db", "kafka", "registry"] for part in AIRFLOW_PARTS}
     for name in needs:
         if name in parts:
             steps.append(Step(name, needs[name], lambda stop, part=name: _start_server(settings, part, stop)))  # type: ignore[misc]

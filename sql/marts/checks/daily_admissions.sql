@@ -38,20 +38,43 @@ moves AS (
     GROUP BY 1
 ),
 
+came AS (
+    SELECT admitted AS day, count(*) AS admissions FROM stays GROUP BY 1
+),
+
+gone AS (
+    SELECT
+        discharged AS day,
+        count(*) AS discharges,
+        count(*) FILTER (WHERE died_in_hospital) AS deaths,
+        count(*) FILTER (WHERE NOT backwards) AS los_stays
+    FROM stays
+    GROUP BY 1
+),
+
+nights AS (
+    SELECT b.day, count(*) AS stayed
+    FROM building AS b
+    INNER JOIN stays AS s
+        ON s.admitted <= b.day
+        AND (s.discharged > b.day OR (s.discharged IS NULL AND b.day < %(today)s::date))
+    GROUP BY b.day
+),
+
 expected AS (
     SELECT
         b.day,
-        (SELECT count(*) FROM stays AS s WHERE s.admitted = b.day) AS admissions,
-        (SELECT count(*) FROM stays AS s WHERE s.discharged = b.day) AS discharges,
-        (SELECT count(*) FROM stays AS s WHERE s.discharged = b.day AND s.died_in_hospital) AS deaths,
-        (SELECT count(*) FROM stays AS s WHERE s.discharged = b.day AND NOT s.backwards) AS los_stays,
-        coalesce((SELECT number FROM moves AS m WHERE m.day = b.day), 0) AS transfers,
-        (
-            SELECT count(*) FROM stays AS s
-            WHERE s.admitted <= b.day
-                AND (s.discharged > b.day OR (s.discharged IS NULL AND b.day < %(today)s::date))
-        ) AS midnight_census
+        coalesce(c.admissions, 0) AS admissions,
+        coalesce(g.discharges, 0) AS discharges,
+        coalesce(g.deaths, 0) AS deaths,
+        coalesce(g.los_stays, 0) AS los_stays,
+        coalesce(m.number, 0) AS transfers,
+        coalesce(n.stayed, 0) AS midnight_census
     FROM building AS b
+    LEFT JOIN came AS c USING (day)
+    LEFT JOIN gone AS g USING (day)
+    LEFT JOIN moves AS m USING (day)
+    LEFT JOIN nights AS n USING (day)
 ),
 
 found AS (

@@ -1,5 +1,6 @@
 """Airflow as a user has it: logged in to, asked to run something, watched, killed in the middle of a task, stopped."""
 
+import contextlib
 import os
 import re
 import signal
@@ -112,8 +113,23 @@ def _family(settings: Settings, part: str) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _living(settings: Settings) -> list[psutil.Process]:
-    return [process for process in _processes(settings) if process.status() != psutil.STATUS_ZOMBIE]
+def _listening(settings: Settings) -> set[tuple[str, int]]:
+    """Address and port of everything that the stack listens on."""
+    found = set()
+    for process in _processes(settings):
+        with contextlib.suppress(psutil.Error):  # those that end while we look
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add((connection.laddr.ip, connection.laddr.port))
+    return found
+
+
+def _command_lines(settings: Settings) -> str:
+    found = []
+    for process in _processes(settings):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return "\n".join(found)
 
 
 def _in_the_middle(api: AirflowApi) -> str:
@@ -204,12 +220,9 @@ def test_a_log_can_be_read_while_the_task_runs(api):
 def test_nothing_listens_beyond_loopback(settings, api):
     run_id = _in_the_middle(api)
     try:
-        ports = set()
-        for process in _living(settings):
-            for connection in process.net_connections(kind="tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (process, connection)
-                    ports.add(connection.laddr.port)
+        listening = _listening(settings)
+        assert {address for address, _ in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
+        ports = {port for _, port in listening}
         assert settings.airflow_port in ports
         assert not ports & {8080, 8793, 8794, 8974}
     finally:
@@ -223,7 +236,8 @@ def test_no_secret_is_in_the_metadata_a_command_line_or_a_log(settings, api):
     text = _all_text(settings)
     assert "by-a-test+1" in text  # it does see the rows
     assert not [secret for secret in secrets if secret in text]
-    lines = "\n".join(" ".join(process.cmdline()) for process in _living(settings))
+    lines = _command_lines(settings)
+    assert "airflow" in lines
     assert not [secret for secret in secrets if secret in lines]
     logs = [*(settings.state_dir / "logs").iterdir(), *(settings.state_dir / "airflow" / "logs").rglob("*.log")]
     assert any("task_id=look" in str(log) for log in logs)

@@ -22,7 +22,7 @@ SCHEDULER = """
 import os, subprocess, sys, time
 def start(how, env, *command):
     own = {"start_new_session": True} if how == "session" else {"process_group": 0}
-    return subprocess.Popen(command, env=env, **own).pid
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, **own).pid
 pids = [
     start("group", {}, "sleep", "600"),
     start("session", None, "sleep", "600"),
@@ -59,10 +59,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for process in started:
-        for each in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-            each.kill()
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody else's process, in a session of its own."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
 
 
 def _lives(pid: int) -> bool:
@@ -73,27 +82,27 @@ def _life(folder: Path) -> Path:
     return folder / "part.life"
 
 
-def test_what_a_killed_part_left_is_ended_before_it_starts_again(start, tmp_path):
+def test_what_a_killed_part_left_is_ended_before_it_starts_again(start, tmp_path, stranger):
     first = start(sys.executable, "-c", SCHEDULER)
     left = [int(word) for word in first.stdout.readline().split()]
     deadline = time.monotonic() + 10
     while not (deeper := [child.pid for pid in left for child in psutil.Process(pid).children(recursive=True)]):
         assert time.monotonic() < deadline
-    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
     found = launch.members(_life(tmp_path), f"part@{tmp_path}")
     ages = [psutil.Process(pid).create_time() for pid in found]
-    assert found[0] == first.pid and ages == sorted(ages)  # parents first
-    assert set(found) == {first.pid, *left, *deeper}
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert all(_lives(pid) for pid in [*left, *deeper])  # nobody tells them
     second = start("/bin/sh", "-c", "echo begun; exec sleep 600")
     assert second.stdout.readline() == "begun\n"
-    assert not [pid for pid in [*left, *deeper] if _lives(pid)]
-    assert bystander.poll() is None
+    survivors = [pid for pid in [*left, *deeper] if _lives(pid)]
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert not survivors
+    assert set(found) == {first.pid, *left, *deeper}
+    assert found[0] == first.pid and ages == sorted(ages)  # parents first
+    assert stranger.poll() is None
     assert launch.members(_life(tmp_path), f"part@{tmp_path}") == [second.pid]
-    bystander.kill()
-    bystander.wait()
 
 
 def test_a_part_leads_a_session_and_its_group(start):
@@ -112,16 +121,13 @@ def test_a_part_steps_back_as_told(start):
 
 
 @pytest.mark.parametrize("wrong", [{"started": "1"}, {"boot": "another"}])
-def test_a_number_that_somebody_else_has_now_is_not_mistaken(tmp_path, wrong):
-    stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
+def test_a_number_that_somebody_else_has_now_is_not_mistaken(tmp_path, stranger, wrong):
     says = {"session": stranger.pid, "boot": launch._boot(), "started": launch._started(stranger.pid)}
     life = _life(tmp_path)
     life.write_text(json.dumps(says))
     assert launch.members(life, "part@x") == [stranger.pid]
     life.write_text(json.dumps({**says, **wrong}))
     assert launch.members(life, "part@x") == []
-    stranger.kill()
-    stranger.wait()
 
 
 def test_no_file_and_a_torn_one_name_nobody(tmp_path):
