@@ -65,17 +65,6 @@ class Clinic(Hospital):
         marked = process.environ().get("WARDSTREAM_PART", "").endswith(f"@{self.settings.state_dir}")
         return marked or process.cwd().startswith(str(self.settings.state_dir))
 
-    def task_processes(self) -> list[psutil.Process]:
-        """Processes under the scheduler that run a task's code (not the executor's idle workers)."""
-        scheduler = stack.pids(self.settings).get("scheduler")
-        if scheduler is None:
-            return []
-        with contextlib.suppress(psutil.Error):
-            return [
-                child for worker in psutil.Process(scheduler).children() for child in worker.children(recursive=True)
-            ]
-        return []
-
     def backfill(self, dag_id: str, first: str, last: str) -> None:
         """Create a backfill by Airflow's own command, for the intervals from first to last (UTC)."""
         days = ("--from-date", first, "--to-date", last, "--reprocess-behavior", "completed")
