@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from yoyo import get_backend, read_migrations
 
 from wardstream.daily.facility import apply_facility
+from wardstream.database import connect
 from wardstream.settings import Settings
+
+MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
 
 
 def _backend_url(settings: Settings) -> str:
     return settings.owner_url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One at a time. yoyo's own lock is a row, which a killed process leaves behind; this one ends with its session."""
+    with connect(settings.owner_url, "wardstream migrate") as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        yield
+
+
 def migrate(settings: Settings) -> list[str]:
     """Apply what is not applied yet, then the facility's settings, as the owner; the migrations applied, by name."""
     backend = get_backend(_backend_url(settings))
     try:
-        with backend.lock():
+        with _alone(settings):
             pending = backend.to_apply(read_migrations(str(settings.sql_dir / "migrations")))
             backend.apply_migrations(pending)
     finally:
@@ -29,7 +43,7 @@ def rollback(settings: Settings) -> list[str]:
     """Take every migration back, newest first; ALL DATA of the platform in this database is lost."""
     backend = get_backend(_backend_url(settings))
     try:
-        with backend.lock():
+        with _alone(settings):
             applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
             backend.rollback_migrations(applied)
             return [migration.id for migration in applied]

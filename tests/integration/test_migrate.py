@@ -1,0 +1,31 @@
+"""A migration whose process is killed leaves nothing that the next one would wait for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from tests.e2e.hospital import wait_for
+from tests.integration.conftest import another_database
+from wardstream.database import connect
+from wardstream.migrate import migrate
+from wardstream.settings import PROJECT_ROOT, Settings
+from wardstream.stack.env import environment
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public._yoyo_migration'::regclass"
+
+
+def test_killed_at_work_and_repeated(server: Settings) -> None:
+    settings = another_database(server, "killed_migration")
+    assert migrate(settings)
+    command = [sys.executable, "-m", "wardstream.cli", "migrate"]
+    values = {**os.environ, **environment(settings)}
+    with connect(settings.owner_url, "wardstream test") as conn, conn.transaction():
+        conn.execute("LOCK TABLE public._yoyo_migration IN ACCESS EXCLUSIVE MODE")
+        at_work = subprocess.Popen(command, env=values, cwd=PROJECT_ROOT)
+        wait_for("the migration at work", lambda: conn.execute(WAITING).fetchone() == (1,), 60)
+        at_work.send_signal(signal.SIGKILL)
+        at_work.wait()
+    assert migrate(settings) == []
