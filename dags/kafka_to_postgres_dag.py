@@ -12,7 +12,7 @@ its own (`wardstream status`), not a task: it runs on when this run ends, and ki
   **stop**: it finishes the batch in hand and ends. **restart**: stop, and start with a new generation.
 * **May it be re-run?** Yes. Asking for the state that is there changes nothing. A retried task repeats no request: the
   request carries the id of its run, and counts once; to ask again, trigger a new run.
-* **When it fails**: the log's last line says what was seen and what to do; more in
+* **When it fails**: the red line above Airflow's traceback says what was seen and what to do; more in
   `docs/runbooks/the-stream-is-not-as-asked.md` and `docs/runbooks/a-dag-failed.md`. The request stays: the stream may
   reach the state later.
 """

@@ -9,8 +9,8 @@ partitions and retention from the contracts, schemas and their compatibility, ro
 * **Parameters**: none
 * **May it be re-run?** Yes, at any time, also while the stream runs. What is as it should be stays as it is; the log of
   `summary` then ends with *nothing to change*. It deletes nothing and takes no partition away.
-* **When it fails**: the last line of the failed task's log says what, where and what to do; more in
-  `docs/runbooks/a-dag-failed.md`. Put it right and trigger it again.
+* **When it fails**: the red line above Airflow's traceback in the failed task's log says what, where and what to do;
+  more in `docs/runbooks/a-dag-failed.md`. Put it right and trigger it again.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def alert_on_failure(context: Mapping[str, Any]) -> None:
     ti = context.get("ti")
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
     where = f"in task {ti.task_id}" if ti is not None else f"({context.get('reason')})"
-    tell(get_settings(), dag_id, f"DAG {dag_id} failed {where}, run {run_id}; the task's log says why", RUNBOOK)
+    page = f"{os.environ.get('AIRFLOW__API__BASE_URL', '')}/dags/{dag_id}/runs/{run_id}"
+    tell(get_settings(), dag_id, f"DAG {dag_id} failed {where}; the task's log says why: {page}", RUNBOOK)
 
 
 def alert_on_success(context: Mapping[str, Any]) -> None:

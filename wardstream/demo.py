@@ -64,12 +64,13 @@ def _run(api: AirflowApi, dag_ids: tuple[str, ...] | list[str], say: Say) -> Non
     """Trigger DAGs, wait for all of them, and fail where one does."""
     begun = time.monotonic()
     runs = {dag_id: api.trigger(dag_id) for dag_id in dag_ids}
+    say(f"Airflow: triggered {', '.join(dag_ids)}; this takes a while")
     for dag_id, run_id in runs.items():
         state = api.wait(dag_id, run_id, RUN_SECONDS)
         where = f"{api.base}/dags/{dag_id}/runs/{run_id}"
         if state != "success":
             raise AirflowError(f"{dag_id}: {state}; the log of its tasks says why: {where}")
-        say(f"Airflow: {dag_id:<22} {state} ({time.monotonic() - begun:.1f} s)")
+        say(f"Airflow: {dag_id:<22} {state} ({time.monotonic() - begun:.1f} s since)")
 
 
 def _say_days(settings: Settings, say: Say) -> None:

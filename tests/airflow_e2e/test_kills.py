@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,17 @@ def at_work(clinic: Clinic, dag_id: str) -> Iterator[str]:
     with clinic.connect() as conn, conn.transaction():
         conn.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         run_id = clinic.api.trigger(dag_id, conf)
-        wait_for(f"a task of {dag_id} at work", lambda: conn.execute(waiting, [table]).fetchone() != (0,))
+        wait_for(f"a task of {dag_id}", lambda: running(clinic, dag_id, run_id))
+        # somebody waits for the table: of ops.stream_control that may be the stream, and the task a moment later
+        wait_for(f"{table} to be wanted", lambda: conn.execute(waiting, [table]).fetchone() != (0,))
         yield run_id
+
+
+def running(clinic: Clinic, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    """The tasks of a run that have a process now; of the daily build the one that is held, its job."""
+    wanted = "build" if dag_id == "spark_processing_dag" else ""
+    tasks = clinic.api.tasks(dag_id, run_id)
+    return [task for task in tasks if task["state"] == "running" and task["pid"] and wanted in task["task_id"]]
 
 
 def something_to_build(clinic: Clinic) -> None:
@@ -49,8 +59,7 @@ def something_to_build(clinic: Clinic) -> None:
 
 def kill_task(clinic: Clinic, dag_id: str, run_id: str) -> None:
     """The process of this run's task that is at work, by the pid that Airflow knows."""
-    at_work = [task for task in clinic.api.tasks(dag_id, run_id) if task["state"] == "running"]
-    os.kill(int(at_work[0]["pid"]), signal.SIGKILL)
+    os.kill(int(running(clinic, dag_id, run_id)[0]["pid"]), signal.SIGKILL)
 
 
 def kill_part(clinic: Clinic, part: str) -> None:

@@ -19,7 +19,10 @@ from wardstream.stack.env import export_lines, redact, shell_variables
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import PARTS
 
-app = typer.Typer(no_args_is_help=True, help="The embedded stack: local processes on loopback.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Hospital events from Kafka into PostgreSQL, each exactly once; up and down run all of it on this machine.",
+)
 FILES = (*PARTS, "airflow-migrate", "manager")
 
 
@@ -56,7 +59,7 @@ def down() -> None:
     settings = get_settings()
     with _one_line_errors(settings):
         up.stop(settings)
-    typer.echo(f"stopped; the data stays in {settings.state_dir}")
+    typer.echo(f"stopped; the data stays in {settings.state_dir}; `wardstream up` starts it again")
 
 
 @app.command()
@@ -68,7 +71,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
         table = Table("part", "state", "healthy", "pid", "port", "version", "lag", "last commit")
-        table.columns[0].no_wrap = True
+        for column in table.columns:
+            column.no_wrap = True
         for row in rows:
             age = "" if row.last_commit_age_s is None else f"{row.last_commit_age_s:.1f} s ago"
             cells = (row.part, row.state, "yes" if row.healthy else "no", row.pid, row.port, row.version, row.lag, age)

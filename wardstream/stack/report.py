@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
+from confluent_kafka import KafkaException
 
+from wardstream.broker import TopicMissing
+from wardstream.contracts.model import ContractError
 from wardstream.settings import Settings
 from wardstream.stack import manager
 from wardstream.stack.errors import StackError
@@ -72,6 +75,15 @@ def _row(settings: Settings, part: str, state: manager.State | None) -> Row:
         return row
 
 
+def _lag_now(settings: Settings) -> int | None:
+    from wardstream.stream.status import lag_now
+
+    try:
+        return sum(sum(partitions.values()) for partitions in lag_now(settings).values())
+    except (psycopg.Error, KafkaException, TopicMissing, ContractError):
+        return None
+
+
 def _with_stream(settings: Settings, row: Row, running: bool) -> Row:
     from wardstream.stream.status import stream_purpose, stream_status
 
@@ -94,7 +106,7 @@ def _with_stream(settings: Settings, row: Row, running: bool) -> Row:
     if status is not None:
         age = status.last_commit_age_s
         found |= {
-            "lag": status.lag,
+            "lag": status.lag if status.ready else _lag_now(settings),
             "last_commit_age_s": None if age is None else round(age, 1),
             "generation": status.generation,
         }

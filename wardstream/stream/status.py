@@ -39,6 +39,19 @@ class StreamStatus:
         return sum(sum(partitions.values()) for partitions in self.lag_by_partition.values())
 
 
+def lag_now(settings: Settings) -> Lag:
+    """Asked of Kafka and the ledger now, for while no driver measures it; KafkaException where Kafka is away."""
+    from wardstream.broker import Broker
+    from wardstream.contracts.model import load_contracts
+
+    with connect(settings.writer_url, "wardstream status") as conn:
+        ledger = {(t, p): o for t, p, o in conn.execute("SELECT topic_id, partition, next_offset FROM ops.ledger")}
+    lag: Lag = {}
+    for e in Broker(settings.kafka, load_contracts(settings.schemas_dir)).extents():
+        lag.setdefault(e.topic, {})[str(e.partition)] = max(0, e.end - ledger.get((e.topic_id, e.partition), e.start))
+    return lag
+
+
 def stream_status(settings: Settings, stream: str = STREAM) -> StreamStatus | None:
     """The stream's row in ops.streams, None where it never ran; psycopg.OperationalError without PostgreSQL."""
     with connect(settings.writer_url, "wardstream status") as conn:
