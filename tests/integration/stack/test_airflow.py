@@ -262,6 +262,7 @@ def test_only_airflow_reaches_its_database(settings):
         psycopg.connect(stranger.replace("wardstream_writer", airflow.ROLE))
 
 
+@pytest.mark.campaign
 def test_a_killed_dag_processor_and_api_server_come_back_and_no_task_notices(settings, api):
     run_id = _in_the_middle(api)
     before, sleepers = stack.pids(settings), _sleepers()
@@ -279,6 +280,8 @@ def test_a_killed_dag_processor_and_api_server_come_back_and_no_task_notices(set
     _finish(api, run_id)
 
 
+# In the ordinary suite tests/airflow_e2e/test_kills.py does this on the whole stack.
+@pytest.mark.campaign
 @pytest.mark.parametrize("also", ["nobody", "workers"])
 def test_a_killed_scheduler_leaves_no_task_and_repeats_it(settings, api, also):
     run_id = _in_the_middle(api)
@@ -302,7 +305,7 @@ def test_a_change_of_settings_restarts_airflow_alone(settings, api):
     assert {part for part in before if before[part] != after[part]} == set(AIRFLOW_PARTS)
 
 
-@pytest.mark.parametrize("killed", ["nothing", "manager and scheduler"])
+@pytest.mark.parametrize("killed", [pytest.param("nothing", marks=pytest.mark.campaign), "manager and scheduler"])
 def test_down_in_the_middle_of_a_task_leaves_nothing(settings, api, killed):
     run_id = _in_the_middle(api)
     family, manager_pid, scheduler = _processes(settings), manager.manager_pid(settings), _family(settings, "scheduler")
