@@ -107,14 +107,10 @@ def test_a_waiting_stream_is_small_and_well(ward: Hospital) -> None:
     waiting = psutil.Process(row["pid"])
     assert not waiting.children(recursive=True), "no JVM"
     assert waiting.memory_info().rss < 80 * 2**20
-    begun = time.monotonic()
     assert "waits, stopped as cli-" in ward.must("up")
-    assert time.monotonic() - begun < 30
     assert stack.pids(ward.settings)["stream"] == waiting.pid
 
-    begun = time.monotonic()
     stack.stop_part(ward.settings, "stream")  # SIGTERM
-    assert time.monotonic() - begun < 5
     assert read_control(ward.settings).waiting_pid is None
     stack.start_part(ward.settings, "stream")
     assert wait_for("its successor", lambda: status(ward))["state"] == "stopped"

@@ -127,9 +127,7 @@ def test_a_start_that_nobody_can_follow_fails_early_and_says_what_to_do(runner: 
 
 
 def test_a_state_that_is_not_reached_in_time_is_said_with_what_was_seen(runner: Go, ready: Settings):
-    begun = time.monotonic()
     run = runner(DAG, ready, tasks=BRIEF)
-    assert 3 <= time.monotonic() - begun < 60
     assert run.tasks["wait_until_reached"] == "failed"
     assert run.lines("not yet: no driver has ever run")
     assert run.lines("not reached in 6 s. Seen: no driver has ever run") and run.lines("What to do: wait; if it takes")

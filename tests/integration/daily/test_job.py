@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +130,7 @@ def test_kill_9_leaves_no_process_and_no_half_built_day(clinic, slow_sql, victim
         everybody = descendants(starter.pid)
         jvm, python = (next(pid for pid in everybody if named(pid, name)) for name in ("java", "python"))
         os.kill({"starter": starter.pid, "jvm": jvm, "python": python}[victim], signal.SIGKILL)
-        begun = time.monotonic()
         wait_for("all processes to end", lambda: not any(map(alive, everybody)), 30)
-        assert time.monotonic() - begun < 20
     finally:
         starter.kill()
         starter.wait(30)
