@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+import pytest
+
 from tests.airflow_e2e.clinic import DAGS, Clinic
 from tests.e2e.hospital import wait_for
 from wardstream.airflow_api import FINISHED
@@ -41,6 +43,7 @@ def test_drain_then_start(clinic: Clinic) -> None:
     assert len(clinic.drivers()) == 1
 
 
+@pytest.mark.campaign
 def test_restart_takes_a_new_generation(clinic: Clinic) -> None:
     before = clinic.rows("SELECT generation FROM ops.streams")[0][0]
     clinic.green("kafka_to_postgres_dag", action="restart")
@@ -48,6 +51,8 @@ def test_restart_takes_a_new_generation(clinic: Clinic) -> None:
     assert len(clinic.drivers()) == 1
 
 
+# Its branch of the DAG is in tests/integration/dags, too; here it takes a minute and a half.
+@pytest.mark.campaign
 def test_a_backfill_builds_a_day_once(clinic: Clinic) -> None:
     """By Airflow's own command, over the midnight of one day of the facility: one run builds it, the others skip."""
     day = clinic.rows("SELECT min(day) FROM ops.day_builds WHERE mart_table = 'daily_labs'")[0][0]

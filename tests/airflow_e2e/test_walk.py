@@ -107,6 +107,7 @@ def test_drain_look_start(clinic: Clinic, pages: Pages) -> None:
     pages.shot("started-graph")
 
 
+@pytest.mark.campaign
 def test_every_dag_looks_right(clinic: Clinic, pages: Pages) -> None:
     pages.page.goto(f"{clinic.api.base}/dags")
     pages.page.get_by_role("link", name="stream_reconcile_dag").wait_for()
