@@ -11,10 +11,10 @@ from pydantic.fields import FieldInfo
 from wardstream.settings import Settings
 from wardstream.stack import jars
 from wardstream.stack.java import java_env
+from wardstream.stack.parts import PARTS, ports
 
 BASE = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "USER")
 PASSED_ON = ("WARDSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "DATABASE_URL", "SPARK_", "PYTHON")
-OTHERS = {"WARDSTREAM_SMTP_PORT"}  # of a server that is not of the stack
 
 
 def variable(name: str, field: FieldInfo) -> str:
@@ -61,9 +61,9 @@ def shell_variables(settings: Settings) -> dict[str, str]:
         "SCHEMA_REGISTRY_URL": settings.registry,
     }
     every = environment(settings)
-    ports = {f"WARDSTREAM_{name.upper()}" for name in type(settings).model_fields if name.endswith("_port")} - OTHERS
+    own_ports = {name for part in PARTS for name in ports(settings, part)}
     kept = ("WARDSTREAM_STATE_DIR", "WARDSTREAM_CACHE_DIR", "WARDSTREAM_SHORT_DIR")
-    return shown | {name: value for name, value in every.items() if name in ports or name in kept}
+    return shown | {name: value for name, value in every.items() if name in own_ports or name in kept}
 
 
 def export_lines(variables: dict[str, str]) -> list[str]:

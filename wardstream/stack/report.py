@@ -76,10 +76,10 @@ def _row(settings: Settings, part: str, state: manager.State | None) -> Row:
 
 
 def _lag_now(settings: Settings) -> int | None:
-    from wardstream.stream.status import lag_now
+    from wardstream.stream.lag import lag_now, total
 
     try:
-        return sum(sum(partitions.values()) for partitions in lag_now(settings).values())
+        return total(lag_now(settings))
     except (psycopg.Error, KafkaException, TopicMissing, ContractError):
         return None
 

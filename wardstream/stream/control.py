@@ -20,8 +20,9 @@ from wardstream.contracts.model import load_contracts
 from wardstream.database import connect, scalar, trusted
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
+from wardstream.stream.lag import Lag, total
 from wardstream.stream.lease import SESSIONS, session_name
-from wardstream.stream.status import FRESH_SECONDS, STREAM, Lag
+from wardstream.stream.status import FRESH_SECONDS, STREAM
 from wardstream.stream.turn import ControlMissing
 
 Action = Literal["start", "drain", "stop", "restart"]
@@ -139,7 +140,7 @@ class Situation:
     @property
     def lag_total(self) -> int | None:
         """Events not yet committed; None where the driver does not know."""
-        return sum(sum(partitions.values()) for partitions in self.lag.values()) if self.lag else None
+        return total(self.lag)
 
     @property
     def loops(self) -> bool:

@@ -34,10 +34,11 @@ from wardstream.database import Connection, MissingTable, connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
+from wardstream.stream.lag import lag_of, read_ledger
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import PlanError, load_plan
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
-from wardstream.stream.status import STREAM, Lag
+from wardstream.stream.status import STREAM
 from wardstream.stream.turn import LOOK_SECONDS, ControlMissing, Turn, look
 
 log = logging.getLogger(__name__)
@@ -166,17 +167,10 @@ class Driver:
         """Find out, for the heartbeat to write, what is not committed yet and which topics are behind."""
         with connect(self.settings.writer_url, session_name("lag", self.stream)) as conn:
             asked_at = scalar(conn, "SELECT clock_timestamp()")
-            ledger = {
-                (topic_id, partition): offset
-                for topic_id, partition, offset in conn.execute(
-                    "SELECT topic_id, partition, next_offset FROM ops.ledger"
-                )
-            }
+            ledger = read_ledger(conn)
         extents = self.broker.extents()
         done = {(e.topic, e.partition): ledger.get((e.topic_id, e.partition), e.start) for e in extents}
-        lag: Lag = {}
-        for e in extents:
-            lag.setdefault(e.topic, {})[str(e.partition)] = max(0, e.end - done[e.topic, e.partition])
+        lag = lag_of(extents, ledger)
         now = datetime.now(UTC)
         due = {
             topic: int((now - timedelta(seconds=self.contracts[topic].freshness_seconds)).timestamp() * 1000)

@@ -22,7 +22,7 @@ import psycopg
 from wardstream.database import Connection, connect, scalar, trusted
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
-from wardstream.stream.status import Lag
+from wardstream.stream.lag import Lag
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import psycopg
 
 from wardstream.database import connect
 from wardstream.settings import Settings
+from wardstream.stream.lag import Lag, total
 from wardstream.stream.turn import ControlMissing, Turn, look
 
 STREAM = "main"
 FRESH_SECONDS = 10.0
-Lag = dict[str, dict[str, int]]  # events not yet committed, by topic and partition
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,7 @@ class StreamStatus:
     @property
     def lag(self) -> int | None:
         """Events not yet committed over all partitions, None where it is not known."""
-        if not self.lag_by_partition:
-            return None
-        return sum(sum(partitions.values()) for partitions in self.lag_by_partition.values())
-
-
-def lag_now(settings: Settings) -> Lag:
-    """Asked of Kafka and the ledger now, for while no driver measures it; KafkaException where Kafka is away."""
-    from wardstream.broker import Broker
-    from wardstream.contracts.model import load_contracts
-
-    with connect(settings.writer_url, "wardstream status") as conn:
-        ledger = {(t, p): o for t, p, o in conn.execute("SELECT topic_id, partition, next_offset FROM ops.ledger")}
-    lag: Lag = {}
-    for e in Broker(settings.kafka, load_contracts(settings.schemas_dir)).extents():
-        lag.setdefault(e.topic, {})[str(e.partition)] = max(0, e.end - ledger.get((e.topic_id, e.partition), e.start))
-    return lag
+        return total(self.lag_by_partition)
 
 
 def stream_status(settings: Settings, stream: str = STREAM) -> StreamStatus | None:

@@ -29,6 +29,7 @@ from wardstream.rebuild import touch_all
 from wardstream.settings import Settings
 from wardstream.stream.commit import QUARANTINE, WHERE_FOUND, Refold, copy, create_staged, create_touched
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
+from wardstream.stream.lag import read_ledger
 from wardstream.stream.plan import Plan, load_plan
 from wardstream.verify.reading import read_partition
 
@@ -77,7 +78,9 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
         _wait(conn, extents, wait_seconds)
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            _ledger(conn)  # from here on the snapshot stands, so that nothing in it can be ahead of the ends asked now
+            read_ledger(conn)  # the snapshot stands from here: nothing in it can be ahead of the ends asked now
+                conn
+            )  # from here on the snapshot stands, so that nothing in it can be ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in broker.extents()}
             return _Verification(settings, contracts, conn, extents, later).run()
 
@@ -91,14 +94,10 @@ def not_durable(settings: Settings) -> list[str]:
 def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        ledger = _ledger(conn)
+        ledger = read_ledger(conn)
         if all(ledger.get((e.topic_id, e.partition), 0) >= e.end for e in extents):
             return
         time.sleep(0.2)
-
-
-def _ledger(conn: Connection) -> dict[tuple[str, int], int]:
-    return {(i, p): o for i, p, o in conn.execute("SELECT topic_id, partition, next_offset FROM ops.ledger")}
 
 
 class _Verification:
@@ -122,7 +121,7 @@ class _Verification:
         self.report = Report()
 
     def run(self) -> Report:
-        ledger = _ledger(self.conn)
+        ledger = read_ledger(self.conn)
         self._check_durability()
         for extent in self.extents:
             done = ledger.get((extent.topic_id, extent.partition))
