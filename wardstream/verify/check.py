@@ -79,8 +79,6 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             read_ledger(conn)  # the snapshot stands from here: nothing in it can be ahead of the ends asked now
-                conn
-            )  # from here on the snapshot stands, so that nothing in it can be ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in broker.extents()}
             return _Verification(settings, contracts, conn, extents, later).run()
 
