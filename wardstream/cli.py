@@ -84,7 +84,8 @@ def show(report: Report) -> None:
     for head in ("offsets", "received", "= stored", "+ duplicates", "+ quarantined"):
         table.add_column(head, justify="right", no_wrap=True)
     for t in report.tallies:
-        cells = (f"{t.topic}/{t.partition}", t.next_offset, t.received, t.stored, t.duplicate, t.quarantined)
+        name = f"{t.topic}/{t.partition}{' (former)' if t.former else ''}"
+        cells = (name, t.next_offset, t.received, t.stored, t.duplicate, t.quarantined)
         table.add_row(*map(str, cells))
     console.print(table)
     for note in report.notes:

@@ -37,6 +37,7 @@ SELECT
     coalesce(u.partitions, 0) AS undrained_partitions,
     s.generation,
     s.state,
+    s.blocked_by,
     s.lag,
     s.behind_since,
     coalesce(s.restarts >= c.restarts, false) AS since_restart,

@@ -5,7 +5,7 @@ INSERT INTO ops.streams AS s
 VALUES (%(stream)s, 1, 'starting', %(pid)s, '{}', now(), now(), '{}', %(restarts)s, ARRAY[now()])
 ON CONFLICT (stream) DO UPDATE
 SET generation = s.generation + 1, state = excluded.state, pid = excluded.pid, backend_pids = '{}',
-    started_at = now(), heartbeat_at = now(), lag = '{}', caught_up_at = NULL, restarts = excluded.restarts,
+    started_at = now(), heartbeat_at = now(), blocked_by = NULL, lag = '{}', caught_up_at = NULL, restarts = excluded.restarts,
     recent_starts = CASE
         WHEN s.state = 'stopped' THEN excluded.recent_starts
         ELSE (excluded.recent_starts || s.recent_starts)[1:10]

@@ -1,5 +1,6 @@
 -- Where the ranges of one partition do not follow one another: `before` is where those so far end (null for the
--- first one). Accepted gaps are listed, too. One row in the ordinary run of things, however many commits there were.
+-- first one). Accepted gaps are listed, too; one without an end ends nothing. One row as a rule, however many commits
+-- there were.
 WITH ranges AS (
     SELECT start_offset, end_offset, NULL AS gap
     FROM ops.ledger_ranges

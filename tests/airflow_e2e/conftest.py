@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,11 +14,16 @@ from wardstream import stack
 from wardstream.stack import paths
 
 
+def where_it_is_noon() -> str:
+    """A time zone in which no new day begins while the tests run: that makes the days of open stays stale."""
+    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"  # the signs of these names are the other way round
+
+
 @pytest.fixture(scope="package")
 def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     """A running stack with stream and Airflow, the sample replayed; stopped and deleted at the end."""
     with serving_webhook() as webhook:
-        own = {"airflow": True, "alert_webhook_url": webhook.url}
+        own = {"airflow": True, "alert_webhook_url": webhook.url, "facility_timezone": where_it_is_noon()}
         settings = own_settings(tmp_path_factory.mktemp("clinic")).model_copy(update=own)
         clinic = Clinic(settings, webhook)
         try:

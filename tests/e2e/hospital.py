@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from wardstream import stack
-from wardstream.broker import Broker
+from wardstream.broker import Broker, Extent
 from wardstream.contracts.model import load_contracts
 from wardstream.contracts.registry import register_all
 from wardstream.contracts.topics import create_topics
@@ -118,6 +118,20 @@ class Hospital:
         return sum(
             extent.end for extent in Broker(self.settings.kafka, load_contracts(self.settings.schemas_dir)).extents()
         )
+
+    def extent(self, topic: str, partition: int = 0) -> Extent:
+        """Where one partition begins and ends now."""
+        extents = Broker(self.settings.kafka, load_contracts(self.settings.schemas_dir)).extents()
+        return next(e for e in extents if (e.topic, e.partition) == (topic, partition))
+
+    def next_offset(self, topic: str, partition: int = 0) -> int:
+        """The ledger's offset of a partition of the topic as it is now."""
+        found = self.rows(
+            "SELECT next_offset FROM ops.ledger WHERE topic_id = %s AND partition = %s",
+            self.extent(topic, partition).topic_id,
+            partition,
+        )
+        return int(found[0][0])
 
     def caught_up(self) -> None:
         """Wait until the ledger has reached the present ends."""

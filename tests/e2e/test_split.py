@@ -19,6 +19,7 @@ def split(hospital: Hospital) -> Iterator[Hospital]:
     hospital.empty()
 
 
+@pytest.mark.campaign
 def test_split_and_partitioned(hospital: Hospital, split: Hospital) -> None:
     hospital.empty()
     hospital.must("replay", "sample")

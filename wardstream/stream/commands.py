@@ -1,8 +1,12 @@
-"""`wardstream stream start | drain | stop | restart`: ask for it, then show what is seen until it is so."""
+"""`wardstream stream start | drain | stop | restart`: ask for it, then show what is seen until it is so.
+
+`wardstream stream accept-gap` is for offsets that Kafka lost before they were read.
+"""
 
 from __future__ import annotations
 
 import getpass
+import socket
 import time
 import uuid
 from typing import Annotated
@@ -10,6 +14,7 @@ from typing import Annotated
 import typer
 
 from wardstream.settings import get_settings
+from wardstream.stream import gaps
 from wardstream.stream.control import Action, Evidence, evidence, request
 
 app = typer.Typer(no_args_is_help=True, help="Say what the stream should do.")
@@ -41,6 +46,31 @@ def stop(wait: Wait = True, timeout: Timeout = 180.0) -> None:
 def restart(wait: Wait = True, timeout: Timeout = 180.0) -> None:
     """Finish the running batch, then begin anew: also starts a stream that was drained or stopped."""
     _ask("restart", wait, timeout)
+
+
+@app.command("accept-gap")
+def accept_gap(
+    reason: Annotated[str, typer.Option(help="Why, for those who read ops.gaps and verify's notes later.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Show what Kafka lost before it was read, accept the loss, and let the stream go on after it."""
+    settings = get_settings()
+    lost = gaps.find(settings)
+    if not lost:
+        typer.echo("nothing is lost: the ledger and Kafka's logs fit")
+        return
+    typer.echo("\n".join(f"  {loss}" for loss in lost))
+    if not reason.strip():
+        typer.secho("nothing was accepted; to accept this, say why with --reason", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1)
+    if not yes:
+        typer.confirm("accept this for good?", abort=True)
+    try:
+        gaps.accept(settings, lost, reason.strip(), f"{getpass.getuser()}@{socket.gethostname()}")
+    except gaps.Changed as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from None
+    typer.echo("accepted, and written down in ops.gaps; a stream that is blocked by it goes on within seconds")
 
 
 def _ask(action: Action, wait: bool, timeout: float) -> None:

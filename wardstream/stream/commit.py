@@ -9,7 +9,7 @@
                  planned end of every partition while the generation is ours, or nothing is committed
     history      what is new is stored, what is not is a duplicate
     refold       entities with a new fact are computed from history again, changed rows of core replaced
-    refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found by halving at savepoints
+    refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found piece by piece, at savepoints
     quarantine   what could not be decoded or was refused: reason and original bytes
     days         every day whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
@@ -19,6 +19,7 @@ No other module writes history or core; `wardstream rebuild` and `verify` use th
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ from wardstream.stream.plan import Fold, Plan, PlanError
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 
 COMMIT_LOCK = 0x57415244  # "WARD": the one advisory lock that orders all commits of a database
+REFUSED = (psycopg.DataError, psycopg.IntegrityError)
+PIECE_ROWS = 1000  # of a batch in which rows are refused: a piece that fails is sent again, so that it must be small
 WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
 QUARANTINE = ("topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value")
 
@@ -218,9 +221,9 @@ class Committer:
             facility = read_facility(self.conn)  # after the lock: a change of zone is seen whole or not at all
             seq = scalar(self.conn, "SELECT nextval('ops.commit_seq')")
             rejects = [batch.rejects]
-            for topic, rows in batch.events.items():
-                count(outcome.received, rows)
-                rejects += self._store(topic, rows, staged[topic], facility, outcome)
+            for topic, (rows, refused) in staged.items():
+                count(outcome.received, batch.events[topic])
+                rejects += refused + self._store(topic, rows, facility, outcome)
             count(outcome.received, batch.rejects)
             for rows in rejects:
                 count(outcome.quarantined, rows)
@@ -237,14 +240,14 @@ class Committer:
             done = scalar(self.conn, statement, {**batch.parameters(), **self.mine})
         return bool(done == len(batch.slices))
 
-    def _stage(self, topic: str, rows: pa.Table) -> bool:
-        """COPY into staged_<topic>; False where PostgreSQL refuses a value, so that `_store` looks for it."""
+    def _stage(self, topic: str, rows: pa.Table) -> tuple[pa.Table, list[pa.Table]]:
+        """COPY into staged_<topic>; the rows that are there now, and those of which PostgreSQL refuses a value."""
         try:
             with self.conn.transaction():
                 self._copy_staged(topic, rows)
-        except (psycopg.DataError, psycopg.IntegrityError):
-            return False
-        return True
+        except REFUSED:
+            return self._sift(topic, rows, lambda piece: self._copy_staged(topic, piece))
+        return rows, []
 
     def _copy_staged(self, topic: str, rows: pa.Table) -> None:
         columns = [*(f.name for f in self.contracts[topic].fields), *WHERE_FOUND]
@@ -273,30 +276,75 @@ class Committer:
             if scalar(self.conn, known, [schema_id, topic]) != fingerprint:
                 raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
 
-    def _store(self, topic: str, rows: pa.Table, staged: bool, facility: Facility, outcome: Outcome) -> list[pa.Table]:
-        """History, duplicates and core for these rows; returns those that PostgreSQL refuses, for quarantine."""
+    def _store(self, topic: str, rows: pa.Table, facility: Facility, outcome: Outcome) -> list[pa.Table]:
+        """History, duplicates and core for the rows, which are staged; returns those that PostgreSQL refuses.
+
+        Where it refuses any, pieces are inserted one by one and folded once; only where a fold is what it refuses,
+        which is rare and takes long, each piece is folded.
+        """
         try:
             with self.conn.transaction():
-                if not staged:
-                    self.conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(f"staged_{topic}")))
-                    self._copy_staged(topic, rows)
-                stored, duplicate = self._store_staged(topic, facility)
-        except (psycopg.DataError, psycopg.IntegrityError) as refusal:
-            if rows.num_rows == 1:
-                return [as_rejects(topic, rows, f"sqlstate:{refusal.sqlstate}")]
-            half = rows.num_rows // 2
-            first = self._store(topic, rows.slice(0, half), False, facility, outcome)
-            return first + self._store(topic, rows.slice(half), False, facility, outcome)
-        outcome.stored += stored
+                self._clear(fresh_of(topic))
+                duplicate, stored = self._insert(topic), self._refold(topic, facility)
+                refused: list[pa.Table] = []
+        except REFUSED:
+            try:
+                with self.conn.transaction():
+                    duplicate, stored, refused = self._store_pieces(topic, rows, facility, fold_each=False)
+            except REFUSED:
+                duplicate, stored, refused = self._store_pieces(topic, rows, facility, fold_each=True)
         outcome.duplicate += duplicate
-        return []
+        outcome.stored += stored
+        return refused
 
-    def _store_staged(self, topic: str, facility: Facility) -> tuple[Counts, Counts]:
-        fresh = fresh_of(topic)
+    def _store_pieces(
+        self, topic: str, rows: pa.Table, facility: Facility, fold_each: bool
+    ) -> tuple[Counts, Counts, list[pa.Table]]:
+        duplicates: list[Counts] = []
+        stored: list[Counts] = []
+
+        def keep(piece: pa.Table) -> None:
+            self._clear(sql.Identifier(f"staged_{topic}"), *([fresh_of(topic)] if fold_each else []))
+            self._copy_staged(topic, piece)
+            repeated = self._insert(topic)
+            stored.extend([self._refold(topic, facility)] if fold_each else [])
+            duplicates.append(repeated)
+
+        self._clear(fresh_of(topic))
+        _, refused = self._sift(topic, rows, keep)
+        stored.extend([] if fold_each else [self._refold(topic, facility)])
+        return sum(duplicates, Counter()), sum(stored, Counter()), refused
+
+    def _sift(self, topic: str, rows: pa.Table, keep: Callable[[pa.Table], None]) -> tuple[pa.Table, list[pa.Table]]:
+        """Keep the rows in pieces, at a savepoint each, until each refused row stands alone: those kept, and those."""
+        kept, refused = [rows.slice(0, 0)], []
+        pieces = [rows.slice(at, PIECE_ROWS) for at in range(0, rows.num_rows, PIECE_ROWS)][::-1]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                with self.conn.transaction():
+                    keep(piece)
+            except REFUSED as refusal:
+                if piece.num_rows > 1:
+                    pieces += reversed(cut(piece, refusal))
+                else:
+                    refused.append(as_rejects(topic, piece, f"sqlstate:{refusal.sqlstate}"))
+            else:
+                kept.append(piece)
+        return pa.concat_tables(kept), refused
+
+    def _clear(self, *tables: sql.Identifier) -> None:
+        self.conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables)))
+
+    def _insert(self, topic: str) -> Counts:
+        """History and duplicates for what is staged; how many were duplicates."""
         insert_history, insert_duplicates = self.store_statements[topic]
-        self.conn.execute(sql.SQL("TRUNCATE {}").format(fresh))
         self.conn.execute(insert_history)
-        duplicate = tallied(self.conn.execute(insert_duplicates))
+        return tallied(self.conn.execute(insert_duplicates))
+
+    def _refold(self, topic: str, facility: Facility) -> Counts:
+        """Core for the entities of fresh_<topic>; how many facts are fresh."""
+        fresh = fresh_of(topic)
         where = sql.SQL("SELECT topic_id, partition, count(*) FROM {} GROUP BY topic_id, partition")
         stored = tallied(self.conn.execute(where.format(fresh)))
         for fold in self.plan.folds_of(topic) if stored else ():
@@ -305,7 +353,7 @@ class Committer:
             self.conn.execute(touch.format(key=sql.Identifier(fold.key), fresh=fresh))
             self.refolds[fold.table].compute(self.conn)
             self.refolds[fold.table].apply(self.conn, facility)
-        return stored, duplicate
+        return stored
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:
         if rows.num_rows:
@@ -325,6 +373,15 @@ class Committer:
         self.conn.execute(
             "UPDATE ops.streams SET last_commit_at = clock_timestamp() WHERE stream = %(stream)s", self.mine
         )
+
+
+def cut(rows: pa.Table, refusal: psycopg.Error) -> list[pa.Table]:
+    """Rows in smaller pieces: where COPY says in which line it stopped, that row apart, and else in two halves."""
+    said = re.search(r"^COPY \w+, \D*(\d+)", refusal.diag.context or "")
+    at = int(said[1]) - 1 if said else rows.num_rows
+    ends = [at, at + 1, rows.num_rows] if at < rows.num_rows else [rows.num_rows // 2, rows.num_rows]
+    starts = [0, *ends[:-1]]
+    return [rows.slice(start, end - start) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
 def fresh_of(topic: str) -> sql.Identifier:

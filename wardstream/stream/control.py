@@ -22,6 +22,7 @@ from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.lag import Lag, total
 from wardstream.stream.lease import SESSIONS, session_name
+from wardstream.stream.start import BLOCKED_RUNBOOK
 from wardstream.stream.status import FRESH_SECONDS, STREAM
 from wardstream.stream.turn import ControlMissing
 
@@ -92,6 +93,7 @@ class Situation:
     undrained_partitions: int
     generation: int | None
     state: str | None
+    blocked_by: str | None
     lag: Lag | None
     behind_since: Mapping[str, str] | None
     since_restart: bool
@@ -136,6 +138,11 @@ class Situation:
     def waits(self) -> bool:
         """A process waits for its turn."""
         return self.waiting_age is not None and self.waiting_age < FRESH_SECONDS
+
+    @property
+    def blocked(self) -> bool:
+        """A driver is there and may not begin to read until somebody has decided something."""
+        return self.alive and self.state == "blocked"
 
     @property
     def lag_total(self) -> int | None:
@@ -233,7 +240,7 @@ def judge(now: Situation) -> Evidence:
     else:
         reached = not now.wanted and now.gone
     looping = now.loops and now.generations_since_request >= LOOP_STARTS
-    hopeless = not reached and (now.frozen or (now.wanted and (now.nobody or looping)))
+    hopeless = not reached and (now.frozen or (now.wanted and (now.nobody or now.blocked or looping)))
     return Evidence(reached, hopeless, _seen(now), _advice(now, reached))
 
 
@@ -245,7 +252,8 @@ def _seen(now: Situation) -> str:
         if now.waits or now.nobody:
             said.append("a process waits" if now.waits else "no process waits, or none gets as far as that")
     else:
-        said.append(f"generation {now.generation or 'none'} is {now.state or 'not known'}")
+        because = f" ({now.blocked_by})" if now.blocked_by else ""
+        said.append(f"generation {now.generation or 'none'} is {now.state or 'not known'}{because}")
         if not now.alive:
             said.append(f"its last sign of life was {_ago(now.heartbeat_age)}")
         if not now.since_restart:
@@ -269,6 +277,8 @@ def _advice(now: Situation, reached: bool) -> str:
         return "no process waits for the next start: `wardstream up`" if now.nobody else "nothing to do"
     if now.frozen:
         return f"the driver is frozen; how to end it: {RUNBOOK}"
+    if now.wanted and now.blocked:
+        return f"somebody must decide: {BLOCKED_RUNBOOK}"
     if now.wanted and now.loops:
         return f"`wardstream logs stream` says why it ends; {RUNBOOK}"
     if now.wanted and now.nobody:
@@ -294,6 +304,8 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
         if now.gone or age < SLOW_SECONDS:
             return []
         return [finding("still_runs", f"the stream should be {now.desired}, but {_seen(now)}", age)]
+    if now.blocked:
+        return [finding("blocked", f"the stream is held by what it found: {_seen(now)}", now.age, BLOCKED_RUNBOOK)]
     if now.loops:
         return [
             finding("crash_loop", f"the stream is started again and again: {_seen(now)}", now.commit_age or now.age)
@@ -302,7 +314,7 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
         return [finding("driver_silent", f"the stream's driver is frozen: {_seen(now)}", now.driver_silence)]
     if now.nobody:
         return [finding("no_process", f"the stream should be {now.desired}, but {_seen(now)}", now.silence)]
-    if now.state == "starting" and (now.age or 0) > SLOW_SECONDS:
+    if now.state in ("starting", "waiting") and (now.age or 0) > SLOW_SECONDS:
         return [finding("does_not_start", f"the stream does not come to run: {_seen(now)}", now.age)]
     if not now.since_restart and now.generation is not None and now.request_age > SLOW_SECONDS:
         return [finding("not_restarted", f"the stream was not restarted: {_seen(now)}", now.request_age)]

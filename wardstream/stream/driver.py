@@ -30,12 +30,14 @@ from tenacity import (
 
 from wardstream.broker import Broker, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
+from wardstream.contracts.registry import RegistryUnavailableError
 from wardstream.database import Connection, MissingTable, connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.lag import lag_of, read_ledger
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
+from wardstream.stream.meaning import Meanings
 from wardstream.stream.plan import PlanError, load_plan
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
 from wardstream.stream.status import STREAM
@@ -44,11 +46,15 @@ from wardstream.stream.turn import LOOK_SECONDS, ControlMissing, Turn, look
 log = logging.getLogger(__name__)
 
 DATABASE_PATIENCE_SECONDS = 120.0
-# Faults outside this process: one line in the log says which; the process manager tries again.
+LOOK_AGAIN_SECONDS = 2.0
+# Files and tables that do not fit: one line in the log says which; the process manager tries again.
 CANNOT_START = (
-    *(BrokerChanged, TopicMissing, PlanError, MissingTable, ContractError),
-    *(KafkaException, psycopg.OperationalError, psycopg.errors.UndefinedTable),
+    *(PlanError, MissingTable, ContractError),
+    *(psycopg.OperationalError, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn),
 )
+# Servers that do not answer, and what only a person can decide: the driver looks again until it is otherwise.
+NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError)
+STOPPED_BY = (BrokerChanged, TopicMissing)
 # Errors whose text is ours and never quotes an event.
 OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
@@ -76,12 +82,13 @@ class Driver:
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._entered: frozenset[Partition] = frozenset()
         self._committers: dict[tuple[str, ...], Committer] = {}
+        self._meanings = Meanings(settings)
 
     def starts(self) -> list[Start]:
-        """Take the lease, then say where each query begins: one for all topics, or one a topic."""
-        self.lease.take(self.turn.restarts)
+        """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
         ids, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, ids)
+        self._meanings.check_known()
         groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         most = max(1, self.settings.stream_max_offsets // len(groups) // 10**self.lease.fruitless_starts)
@@ -116,6 +123,7 @@ class Driver:
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
         found = sort_out(collect(), self.contracts, start.topic_ids)
+        self._meanings.check(found)
         batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
 
         def waiting(state: RetryCallState) -> None:
@@ -213,7 +221,7 @@ class Driver:
 
     def stop(self, queries: list[StreamingQuery]) -> None:
         """Let the running batch finish, then stop the queries."""
-        self.lease.state = "stopping"
+        self.lease.say("stopping")
         self.stop_requested.set()
         for busy in list(self._busy.values()):
             with busy:
@@ -236,7 +244,7 @@ def run(
         log.error("cannot start: %s: %s", type(reason).__name__, reason)
         return 1
     try:
-        starts = driver.starts()
+        driver.lease.take(turn.restarts)
     except AnotherDriver as reason:
         log.error("%s; this one leaves", reason)
         return EXIT_FENCED
@@ -244,22 +252,53 @@ def run(
         log.error("cannot start: %s: %s", type(reason).__name__, reason)
         return 1
     driver.lease.start_heartbeat()
-    threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
     threading.Thread(target=driver.watch_control, name="control", daemon=True).start()
-    spark = open_session()
-    spark.sparkContext.setLogLevel("WARN")
-    queries = [start_query(spark, settings, start, driver) for start in starts]
-    driver.lease.state = "running"
-    driver.lease.beat()
-    log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))
     try:
-        code = _watch(driver, queries)
-        spark.stop()
+        starts = _wait_for_starts(driver)
+        code = _stream(driver, starts, open_session, start_query) if starts else _watch(driver, [])
+    except CANNOT_START as reason:
+        log.error("cannot start: %s: %s", type(reason).__name__, reason)
+        code = 1
     except Py4JError:
         log.error("the JVM is gone")
         code = 1
     if code != EXIT_FENCED:
         driver.lease.release(as_asked=code == 0)
+    return code
+
+
+def _wait_for_starts(driver: Driver) -> list[Start]:
+    """Look until nothing stands against a start, without a JVM; empty where this driver should leave first."""
+    said = ""
+    while not (driver.stop_requested.is_set() or driver.lease.lost):
+        try:
+            starts = driver.starts()
+        except (*STOPPED_BY, *NOT_YET) as reason:
+            state = "blocked" if isinstance(reason, STOPPED_BY) else "waiting"
+            text = f"{type(reason).__name__}: {str(reason).strip().splitlines()[0] if str(reason).strip() else ''}"
+            driver.lease.say(state, text)
+            if text != said:
+                log.error("cannot begin to read (%s), and looks again until it can: %s", state, text)
+                said = text
+            driver.stop_requested.wait(LOOK_AGAIN_SECONDS)
+        else:
+            driver.lease.say("starting")
+            return starts
+    return []
+
+
+def _stream(
+    driver: Driver, starts: list[Start], open_session: Callable[[], SparkSession], start_query: StartQuery
+) -> int:
+    threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
+    spark = open_session()
+    spark.sparkContext.setLogLevel("WARN")
+    queries = [start_query(spark, driver.settings, start, driver) for start in starts]
+    driver.lease.say("running")
+    driver.lease.beat()
+    log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))
+    code = _watch(driver, queries)
+    spark.stop()
     return code
 
 

@@ -55,6 +55,7 @@ class Lease:
         self.generation = 0
         self.fruitless_starts = 0
         self.state = "starting"
+        self.blocked_by: str | None = None
         self.lost: AnotherDriver | LeaseGone | None = None
         self.lag: Lag = {}
         self.behind_since: dict[str, str] = {}
@@ -144,13 +145,17 @@ class Lease:
                 log.warning("heartbeat: PostgreSQL does not take it (%s); connecting again", type(error).__name__)
                 self._reconnect()
 
+    def say(self, state: str, blocked_by: str | None = None) -> None:
+        """What the next heartbeats tell: the state, and what keeps the driver from reading where something does."""
+        self.state, self.blocked_by = state, blocked_by
+
     def beat(self) -> None:
         """One heartbeat; AnotherDriver where the generation is no longer ours."""
         mine = self._conn.execute(
-            "UPDATE ops.streams SET heartbeat_at = clock_timestamp(), state = %s, lag = %s, behind_since = %s,"
-            " caught_up_at = %s WHERE stream = %s AND generation = %s",
+            "UPDATE ops.streams SET heartbeat_at = clock_timestamp(), state = %s, blocked_by = %s, lag = %s,"
+            " behind_since = %s, caught_up_at = %s WHERE stream = %s AND generation = %s",
             [
-                *(self.state, json.dumps(self.lag), json.dumps(self.behind_since)),
+                *(self.state, self.blocked_by, json.dumps(self.lag), json.dumps(self.behind_since)),
                 *(self.caught_up_at, self.stream, self.generation),
             ],
         ).rowcount
@@ -174,7 +179,7 @@ class Lease:
         self._stop.set()
         with contextlib.suppress(psycopg.Error):  # PostgreSQL may be away; its heartbeat then says enough
             self._conn.execute(
-                "UPDATE ops.streams SET state = %s WHERE stream = %s AND generation = %s",
+                "UPDATE ops.streams SET state = %s, blocked_by = NULL WHERE stream = %s AND generation = %s",
                 ["stopped" if as_asked else "failed", self.stream, self.generation],
             )
             self._conn.close()

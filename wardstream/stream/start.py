@@ -14,6 +14,10 @@ from pathlib import Path
 from wardstream.broker import Broker, Extent, Partition
 from wardstream.database import Connection
 from wardstream.stream.commit import COMMIT_LOCK, BrokerChanged, Slice
+from wardstream.stream.gaps import losses
+from wardstream.stream.lag import read_ledger
+
+BLOCKED_RUNBOOK = "docs/runbooks/the-stream-is-blocked.md"
 
 
 @dataclass(frozen=True)
@@ -68,28 +72,11 @@ def open_ledger(conn: Connection, extents: list[Extent]) -> dict[Partition, int]
                 " ON CONFLICT DO NOTHING",
                 [extent.topic_id, extent.partition, extent.topic, extent.start],
             )
-        ledger = {
-            (topic, topic_id, partition): offset
-            for topic, topic_id, partition, offset in conn.execute(
-                "SELECT topic, topic_id, partition, next_offset FROM ops.ledger WHERE topic = ANY(%s)",
-                [sorted({extent.topic for extent in extents})],
-            )
-        }
-        _check(ledger, extents)
-    return {(e.topic, e.partition): ledger[e.topic, e.topic_id, e.partition] for e in extents}
-
-
-def _check(ledger: Mapping[tuple[str, str, int], int], extents: list[Extent]) -> None:
-    now = {(e.topic, e.topic_id, e.partition): e for e in extents}
-    for (topic, topic_id, partition), offset in sorted(ledger.items()):
-        extent = now.get((topic, topic_id, partition))
-        where = f"topic {topic} partition {partition}: committed up to offset {offset}"
-        if extent is None:
-            raise BrokerChanged(f"{where} of topic id {topic_id}, which the broker no longer has: it was made again")
-        if offset < extent.start:
-            raise BrokerChanged(f"{where}, but the broker's log begins at {extent.start}: {offset}.. are lost")
-        if offset > extent.end:
-            raise BrokerChanged(f"{where}, but the broker's log ends at {extent.end}: its data was put back")
+        lost = losses(conn, extents)
+        if lost:
+            raise BrokerChanged("; ".join(map(str, lost)) + f"; see {BLOCKED_RUNBOOK}")
+        ledger = read_ledger(conn)
+    return {(e.topic, e.partition): ledger[e.topic_id, e.partition] for e in extents}
 
 
 def check_drain(drain_to: Mapping[str, Mapping[str, int]] | None, topic_ids: Mapping[str, str]) -> None:

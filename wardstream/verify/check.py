@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from psycopg import sql
@@ -48,6 +48,8 @@ class Tally:
     stored: int
     duplicate: int
     quarantined: int
+    former: bool = False
+    """Of a log that is gone, as somebody accepted (`wardstream stream accept-gap`)."""
 
 
 @dataclass
@@ -93,7 +95,7 @@ def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ledger = read_ledger(conn)
-        if all(ledger.get((e.topic_id, e.partition), 0) >= e.end for e in extents):
+        if all(ledger.get((e.topic_id, e.partition), -1) >= e.end for e in extents):
             return
         time.sleep(0.2)
 
@@ -124,8 +126,13 @@ class _Verification:
         for extent in self.extents:
             done = ledger.get((extent.topic_id, extent.partition))
             self._check_ranges(extent, done)
-        self._check_unknown_topics(ledger)
+        closed = self._closed_logs()
+        for log in closed:
+            self._check_ranges(log, ledger[log.topic_id, log.partition], f" of its former id {log.topic_id}")
+        self._check_unknown_topics(ledger, closed)
         self._read_again(ledger)
+        for log in closed:
+            self._tally(log, ledger, former=True)
         self._check_core()
         self._note_bodies()
         return self.report
@@ -134,14 +141,22 @@ class _Verification:
         off = not_durable(self.settings)
         self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
 
-    def _check_unknown_topics(self, ledger: Mapping[tuple[str, int], int]) -> None:
-        known = {(extent.topic_id, extent.partition) for extent in self.extents}
+    def _closed_logs(self) -> list[Extent]:
+        """Logs that are gone, as somebody accepted: nothing of them can be read, so that only the books are checked."""
+        query = (
+            "SELECT l.topic, l.topic_id, l.partition, l.next_offset, l.next_offset FROM ops.ledger AS l"
+            " JOIN ops.gaps AS g USING (topic_id, partition) WHERE g.end_offset IS NULL ORDER BY l.topic, g.accepted_at"
+        )
+        return [Extent(*row) for row in self.conn.execute(query)]
+
+    def _check_unknown_topics(self, ledger: Mapping[tuple[str, int], int], closed: list[Extent]) -> None:
+        known = {(extent.topic_id, extent.partition) for extent in [*self.extents, *closed]}
         lost = [f"topic id {i} partition {p}" for i, p in sorted(ledger.keys() - known)]
         self.report.find("is in the ledger and no longer on the broker", lost)
 
-    def _check_ranges(self, extent: Extent, done: int | None) -> None:
+    def _check_ranges(self, extent: Extent, done: int | None, which: str = "") -> None:
         """Ranges and accepted gaps tile [first readable offset, ledger), and the ledger has reached the end."""
-        where = f"topic {extent.topic} partition {extent.partition}"
+        where = f"topic {extent.topic} partition {extent.partition}{which}"
         if done is None or done < extent.end:
             behind = f"{where}: committed up to offset {done or 0} of {extent.end}"
             self.report.findings.append(f"{behind}; is the stream running (`wardstream status`)?")
@@ -159,8 +174,9 @@ class _Verification:
                     f"{where} offsets {start} to {min(before, stop)}: two commits account for them"
                 )
             if gap is not None:
-                self.report.notes.append(f"{where} offsets {start} to {stop}: accepted as lost ({gap})")
-        last = breaks[0][-1] if breaks else extent.start
+                lost = f"offsets {start} to {stop}" if stop is not None else f"from offset {start} on"
+                self.report.notes.append(f"{where} {lost}: accepted as lost ({gap})")
+        last = extent.start if not breaks or breaks[0][-1] is None else breaks[0][-1]
         if done is not None and last != done:
             self.report.findings.append(f"{where}: ranges end at offset {last}, the ledger at {done}")
 
@@ -272,7 +288,7 @@ class _Verification:
             found = [f"topic id {i} partition {p} from offset {o}" for i, p, o in self.conn.execute(query)]
             self.report.find(f"is in {rows.as_string(self.conn)}, but not in the ledger", found)
 
-    def _tally(self, extent: Extent, ledger: Mapping[tuple[str, int], int]) -> None:
+    def _tally(self, extent: Extent, ledger: Mapping[tuple[str, int], int], former: bool = False) -> None:
         at = (extent.topic_id, extent.partition)
         counted = self.conn.execute(
             "SELECT coalesce(sum(received), 0)::bigint, coalesce(sum(stored), 0)::bigint,"
@@ -281,7 +297,7 @@ class _Verification:
             at,
         ).fetchone() or (0, 0, 0, 0)
         tally = Tally(extent.topic, extent.partition, ledger.get(at, 0), *counted)
-        self.report.tallies.append(tally)
+        self.report.tallies.append(replace(tally, former=former))
         where = f"topic {extent.topic} partition {extent.partition}"
         if tally.received != tally.stored + tally.duplicate + tally.quarantined:
             self.report.findings.append(f"{where}: the ledger's counts do not add up")
@@ -301,7 +317,7 @@ class _Verification:
         read = scalar(self.conn, "SELECT count(*) FROM placed WHERE topic_id = %s AND partition = %s", at)
         if extent.start == 0 and read != tally.received:
             self.report.findings.append(f"{where}: the ledger counts {tally.received} received, {read} were read now")
-        if extent.start > 0:
+        if extent.start > 0 and not former:
             self.report.notes.append(
                 f"{where}: offsets before {extent.start} are no longer on the broker to compare with"
             )

@@ -396,7 +396,7 @@ def test_nobody_there_is_found_unless_it_is_meant(ward, monkeypatch):
 
 def test_a_frozen_driver_is_found(ward, driver, monkeypatch):
     ward.sql("UPDATE ops.stream_control SET requested_at = now() - interval '1 hour'")
-    monkeypatch.setattr(control, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(control, "SILENT_SECONDS", 3.0)
     _until(lambda: codes(ward) == ["driver_silent"])
     driver.beat()
     assert codes(ward) == []

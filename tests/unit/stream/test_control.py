@@ -24,6 +24,7 @@ RUNNING = Situation(
     undrained_partitions=0,
     generation=7,
     state="running",
+    blocked_by=None,
     lag={"labs": {"0": 0}, "patients": {"0": 0}},
     behind_since={},
     since_restart=True,
@@ -55,6 +56,9 @@ FROZEN = replace(RUNNING, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
 LOOP = replace(
     RUNNING, state="starting", caught_up=False, has_committed=False, recent_starts=4, generations_since_request=4,
     age=3.0, lag={},
+)  # fmt: skip
+BLOCKED = replace(
+    RUNNING, state="blocked", blocked_by="BrokerChanged: topic labs was made again", caught_up=False, lag={},
 )  # fmt: skip
 AS_ASKED = [RUNNING, STOPPED, DRAINED]
 
@@ -113,6 +117,13 @@ def test_not_hopeless_yet(now):
     assert not judge(now).hopeless and not judge(now).reached
 
 
+def test_a_blocked_stream_needs_somebody():
+    found = judge(BLOCKED)
+    assert found.hopeless and "the-stream-is-blocked.md" in found.advice
+    assert "generation 7 is blocked (BrokerChanged: topic labs was made again)" in found.seen
+    assert not judge(replace(BLOCKED, state="waiting")).hopeless
+
+
 def test_a_frozen_driver_will_not_stop():
     assert judge(replace(FROZEN, desired="stopped", wanted=False)).hopeless
 
@@ -135,6 +146,8 @@ BEHIND = replace(RUNNING, lag={"labs": {"0": 5, "1": 4}, "patients": {"0": 0}}, 
         (replace(DEAD, generation=None, state=None, heartbeat_age=None), "no_process"),
         (FROZEN, "driver_silent"),
         (LOOP, "crash_loop"),
+        (BLOCKED, "blocked"),
+        (replace(BLOCKED, state="waiting", age=200.0), "does_not_start"),
         (replace(LOOP, recent_starts=1, fruitless_starts=3, lag={"labs": {"0": 5}}), "crash_loop"),
         (replace(RUNNING, state="starting", age=200.0), "does_not_start"),
         (replace(RUNNING, since_restart=False, request_age=200.0), "not_restarted"),

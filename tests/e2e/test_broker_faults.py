@@ -1,0 +1,252 @@
+"""Kafka or the registry is not what it was: the right data, or a clear stop that one command ends.
+
+Each fault comes while the stream runs; the long forms (`make proof`) do the same while it is stopped, and wait longer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from tests.e2e.hospital import Hospital, wait_for
+from tests.e2e.test_kills import held_at_the_end_of_a_commit
+from wardstream import stack
+from wardstream.contracts.topics import create_topics
+from wardstream.stack import kafka, manager, up
+from wardstream.stream.control import findings
+
+STREAM = ["running", pytest.param("stopped", marks=pytest.mark.campaign)]
+RUNBOOK = "docs/runbooks/the-stream-is-blocked.md"
+
+
+@pytest.fixture(scope="module")
+def ward(hospital: Hospital) -> Hospital:
+    """The hospital with the sample in it."""
+    hospital.empty()
+    hospital.must("replay", "sample")
+    hospital.verified()
+    return hospital
+
+
+@pytest.fixture(scope="module")
+def digest(ward: Hospital) -> dict[str, str]:
+    return ward.digest()
+
+
+def admin(ward: Hospital) -> AdminClient:
+    return AdminClient({"bootstrap.servers": ward.settings.kafka})
+
+
+def ask(ward: Hospital, what: str, *arguments: Any) -> None:
+    """One request of Kafka's admin client, to its end."""
+    client = admin(ward)  # the answers die with the client
+    for future in getattr(client, what)(*arguments).values():
+        future.result()
+
+
+def state(ward: Hospital) -> tuple[str, str]:
+    return ward.rows("SELECT state, coalesce(blocked_by, '') FROM ops.streams")[0]
+
+
+def blocked(ward: Hospital, word: str) -> str:
+    """Wait until the stream is blocked by something that has this word; what it is, as its row of ops.streams says."""
+
+    def why() -> str | None:
+        now, by = state(ward)
+        return by if now == "blocked" and word in by else None
+
+    return str(wait_for(f"the stream to be blocked by {word}", why))
+
+
+def running(ward: Hospital) -> None:
+    wait_for("the stream to run", lambda: state(ward)[0] == "running")
+
+
+def is_said_everywhere(ward: Hospital, word: str) -> None:
+    """The command that asks for a start gives up at once and says why; so does what the two-minute DAG looks at."""
+    asked = ward.cli("stream", "start")
+    assert asked.returncode == 1 and word in asked.stderr and RUNBOOK in asked.stderr
+    assert [finding.code for finding in findings(ward.settings)] == ["blocked"]
+    started = ward.cli("up")
+    assert started.returncode == 1 and word in started.stderr and RUNBOOK in started.stderr
+    assert word in " ".join(ward.cli("status").stdout.split())
+    pid = stack.pids(ward.settings)["stream"]
+    assert not psutil.Process(pid).children(recursive=True), "a blocked stream has no JVM"
+    time.sleep(5)
+    assert stack.pids(ward.settings)["stream"] == pid, "it waits, and is not started again and again"
+
+
+def accept(ward: Hospital) -> str:
+    """Accept what is lost, as a user does; returns what the command showed first."""
+    shown = ward.cli("stream", "accept-gap")
+    assert shown.returncode == 1 and "say why with --reason" in shown.stderr
+    assert "accepted" in ward.must("stream", "accept-gap", "--reason", "a test took it away", "--yes")
+    running(ward)
+    assert "nothing is lost" in ward.must("stream", "accept-gap")
+    return shown.stdout
+
+
+@pytest.fixture
+def stopped(ward: Hospital, request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether the fault comes while the stream is stopped; it runs again afterwards."""
+    is_stopped = request.param == "stopped"
+    if is_stopped:
+        ward.must("stream", "stop")
+    yield is_stopped
+    ward.must("stream", "start")
+
+
+@pytest.mark.parametrize("stopped", STREAM, indirect=True)
+def test_a_partition_is_added(ward: Hospital, digest: dict[str, str], stopped: bool) -> None:
+    there = len(admin(ward).list_topics("labs").topics["labs"].partitions)
+    ask(ward, "create_partitions", [NewPartitions("labs", there + 1)])
+    generation = ward.rows("SELECT generation FROM ops.streams")
+    ward.must("replay", "sample")
+    if stopped:
+        ward.must("stream", "start")
+    tallies = [tally for tally in ward.verified().tallies if tally.topic == "labs"]
+    assert len(tallies) == there + 1 and all(tally.received for tally in tallies)
+    assert ward.digest() == digest
+    if not stopped:
+        assert ward.rows("SELECT generation FROM ops.streams") == generation, "it went on without a new start"
+
+
+@pytest.mark.parametrize("stopped", STREAM, indirect=True)
+def test_a_topic_is_made_again_with_more_messages_than_before(
+    ward: Hospital, digest: dict[str, str], stopped: bool
+) -> None:
+    committed = ward.rows("SELECT max(next_offset) FROM ops.ledger WHERE topic = 'diagnoses'")[0][0]
+    ask(ward, "delete_topics", ["diagnoses"])
+    wait_for("the topic to go", lambda: "diagnoses" not in admin(ward).list_topics(timeout=15).topics)
+    create_topics(ward.settings)
+    while ward.extent("diagnoses").end <= committed:
+        ward.must("replay", "sample")
+    if stopped:
+        ward.must("stream", "start", "--no-wait")
+    said = blocked(ward, "made again")
+    assert f"topic diagnoses partition 0: committed up to offset {committed} of topic id" in said
+    is_said_everywhere(ward, "made again")
+    assert f"committed up to offset {committed}" in accept(ward)
+    report = ward.verified()
+    assert any("topic diagnoses" in note and f"from offset {committed} on: accepted" in note for note in report.notes)
+    assert [(t.topic, t.next_offset) for t in report.tallies if t.former][-1] == ("diagnoses", committed)
+    assert ward.digest() == digest
+
+
+@pytest.mark.parametrize("stopped", STREAM, indirect=True)
+def test_offsets_are_lost_before_they_are_read(ward: Hospital, stopped: bool) -> None:
+    def lose() -> tuple[int, int]:
+        ward.must("replay", "sample", "--seed", "2" if stopped else "3")
+        start, end = ward.next_offset("patients"), ward.extent("patients").end
+        assert end > start + 20
+        ask(ward, "delete_records", [TopicPartition("patients", 0, end - 5)])
+        return start, end - 5
+
+    if stopped:
+        start, end = lose()
+        ward.must("stream", "start", "--no-wait")
+    else:
+        replay = ward.begin("replay", "sample", "--pace", "20")  # so that there is a commit to be held
+        try:
+            with held_at_the_end_of_a_commit(ward):
+                start, end = lose()
+        finally:
+            replay.kill()
+            replay.communicate()
+    said = blocked(ward, "are lost")
+    start = ward.next_offset("patients")  # the held commit may have moved it
+    assert (
+        f"topic patients partition 0: committed up to offset {start}" in said and f"{start} to {end} are lost" in said
+    )
+    is_said_everywhere(ward, "are lost")
+    accept(ward)
+    report = ward.verified()
+    assert (
+        f"topic patients partition 0 offsets {start} to {end}: accepted as lost (a test took it away)" in report.notes
+    )
+    gaps = ward.rows("SELECT start_offset, end_offset, accepted_by FROM ops.gaps WHERE topic = 'patients' ORDER BY 1")
+    assert gaps[-1][:2] == (start, end) and "@" in gaps[-1][2]
+
+
+@pytest.mark.campaign
+def test_kafkas_data_is_put_back_to_an_older_state(ward: Hospital, tmp_path: Path) -> None:
+    """Same topic ids, shorter logs: what was committed stays, and the offsets are used a second time."""
+    data = kafka.home(ward.settings) / "data"
+    stack.stop_part(ward.settings, "kafka")
+    shutil.copytree(data, tmp_path / "backup")
+    stack.start_part(ward.settings, "kafka")
+    ward.must("replay", "sample", "--seed", "9")
+    ward.verified()
+    digest, received = ward.digest(), sum(tally.received for tally in ward.verified().tallies)
+    stack.stop_part(ward.settings, "kafka")
+    shutil.rmtree(data)
+    shutil.copytree(tmp_path / "backup", data)
+    stack.start_part(ward.settings, "kafka")
+    blocked(ward, "put back to an older state")
+    accept(ward)
+    report = ward.verified()
+    assert sum(tally.received for tally in report.tallies if tally.former) == received
+    assert ward.digest() == digest
+    ward.must("replay", "sample", "--seed", "9")
+    ward.verified()
+    assert ward.digest() == digest
+
+
+def test_the_registry_is_away(ward: Hospital) -> None:
+    """Messages wait; none is blamed. 30 s in the long form, by the environment."""
+    quarantined = ward.rows("SELECT count(*) FROM ops.quarantine")
+    stack.stop_part(ward.settings, "registry")
+    try:
+        stack.stop_part(ward.settings, "stream")
+        manager.start(ward.settings, "stream", up.stream_launch(ward.settings))
+        wait_for("the stream to wait for the registry", lambda: state(ward)[0] == "waiting")
+        assert "RegistryUnavailableError" in state(ward)[1]
+        time.sleep(float(os.environ.get("WARDSTREAM_TEST_AWAY_SECONDS", "5")))
+        assert state(ward)[0] == "waiting"
+    finally:
+        stack.start_part(ward.settings, "registry")
+    running(ward)
+    ward.must("replay", "sample")
+    ward.verified()
+    assert ward.rows("SELECT count(*) FROM ops.quarantine") == quarantined
+    assert ward.rows("SELECT fruitless_starts FROM ops.streams") == [(0,)], "or batches would be small from now on"
+
+
+def test_a_schema_id_that_means_something_else_stops_the_stream(ward: Hospital) -> None:
+    with ward.connect() as conn:
+        conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint + 1 WHERE topic = 'labs'")
+    before = ward.next_offset("labs")
+    ward.must("replay", "sample")
+    assert "of topic labs no longer means what it first meant" in blocked(ward, "schema id")
+    assert ward.next_offset("labs") == before
+    with ward.connect() as conn:
+        conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint - 1 WHERE topic = 'labs'")
+    running(ward)
+    ward.verified()
+
+
+def test_a_schema_id_that_the_registry_lost_quarantines_nothing(ward: Hospital) -> None:
+    """Last, since the registry gives the schema another id afterwards."""
+    quarantined = ward.rows("SELECT count(*) FROM ops.quarantine")
+    for query in ("", "?permanent=true"):
+        call(ward, "DELETE", f"/subjects/patients-value{query}")
+    ward.must("stream", "restart", "--no-wait")
+    assert "of topic patients, and the registry no longer has it there" in blocked(ward, "schema id")
+    assert ward.rows("SELECT count(*) FROM ops.quarantine") == quarantined
+
+
+def call(ward: Hospital, method: str, path: str) -> Any:
+    request = urllib.request.Request(ward.settings.registry + path, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
