@@ -17,6 +17,8 @@ from wardstream.settings import Settings, get_settings
 from wardstream.sources import mimic, sample
 from wardstream.sources.mimic_tables import MimicError
 from wardstream.sources.publish import DEFAULT_TIMEOUT_SECONDS, DeliveryFailed, Publisher
+from wardstream.sources.recent import Recent, SpanError, last_stays, parse_days
+from wardstream.sources.windows import PlacementError, open_window, refuse_moved
 
 app = typer.Typer(no_args_is_help=True, help="Publish a source's events to Kafka; a second replay changes nothing.")
 
@@ -24,6 +26,8 @@ _EXPECTED = (
     ContractError,
     DeliveryFailed,
     MimicError,
+    PlacementError,
+    SpanError,
     sample.AnchorError,
     RegistryRefusedError,
     RegistryUnavailableError,
@@ -39,15 +43,25 @@ Timeout = Annotated[float, typer.Option(min=1.0, help="Seconds an event may wait
 @app.command("mimic-iii")
 def mimic_iii(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with the CSV files.")],
+    recent: Annotated[
+        str | None, typer.Option(metavar="90d|12w", help="Move patients into the days up to now, as said above.")
+    ] = None,
     pace: Pace = None,
     shuffle: Annotated[int | None, typer.Option(help="A seed: publish in an order that depends on it.")] = None,
     limit: Limit = None,
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
 ) -> None:
-    """Replay MIMIC-III (the demo or the full data set), each fact at its own time, in order of time."""
+    """Replay MIMIC-III (the demo or the full data set), each fact at its own time, in order of time.
+
+    --recent moves each patient by whole weeks of local time, so that the last
+    stay overlaps the days up to now, and holds back what is later than now:
+    some patients are in the house. PostgreSQL keeps what "now" was at first
+    use, so that a repeat sends the same events. A database has MIMIC-III in
+    one such window or at its own dates; what would mix them is refused.
+    """
     settings = get_settings()
     with _one_line_errors():
-        publish(settings, mimic.events(folder, settings.zone, shuffle), pace, limit, timeout)
+        publish(settings, _mimic_facts(settings, folder, recent, shuffle), pace, limit, timeout)
 
 
 @app.command("sample")
@@ -66,8 +80,21 @@ def sample_command(
 def replay_demo(settings: Settings, folder: Path | None) -> None:
     """What `wardstream demo` publishes: MIMIC-III where a folder is given, else the shipped sample."""
     with _one_line_errors():
-        facts = sample.events() if folder is None else mimic.events(folder, settings.zone)
-        publish(settings, facts)
+        publish(settings, sample.events() if folder is None else _mimic_facts(settings, folder))
+
+
+def _mimic_facts(
+    settings: Settings, folder: Path, recent: str | None = None, shuffle: int | None = None
+) -> Iterator[mimic.Fact]:
+    """MIMIC's facts where the database has them, or may have them: PlacementError where it has them elsewhere."""
+    if recent is None:
+        refuse_moved(settings, mimic.SOURCE)
+        return mimic.events(folder, settings.zone, shuffle)
+    days = parse_days(recent)
+    stays = last_stays(folder)  # before the window is stored: a wrong folder should leave none behind
+    window = open_window(settings, mimic.SOURCE, days)
+    typer.echo(f"{mimic.SOURCE}: patients are moved into {window}")
+    return mimic.events(folder, settings.zone, shuffle, Recent(window, settings.zone, stays))
 
 
 def publish(

@@ -5,6 +5,7 @@ PATIENTS become `registered` at their first admission; ADMISSIONS `admitted` and
 event_time. Event ids are uuid5 of table, ROW_ID, kind and shift, so that a second replay changes nothing.
 
 Dates in MIMIC are shifted into the future per patient; `mimic-iii` is declared historical in the contracts for that.
+`recent` moves patients to a present of ours; without it each fact is sent at its own time.
 What each column becomes is in `mimic_tables`. LABEVENTS is read row by row and ordered on disk (`spool`); the other
 tables' facts go the same way, and only ADMISSIONS, SERVICES and the two code lists are held in memory.
 """
@@ -14,13 +15,15 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from wardstream.sources.clock import Clock
 from wardstream.sources.mimic_tables import Row, read_table
+from wardstream.sources.recent import Recent
 from wardstream.sources.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -35,30 +38,44 @@ Fact = tuple[str, Event]
 """Topic and event; times are aware UTC datetimes, days are dates."""
 
 
-def events(folder: Path, zone: ZoneInfo, shuffle: int | None = None) -> Iterator[Fact]:
-    """All facts in order of event_time (ties: as read), or shuffled by a seed.
+Clocks = Callable[[str], Clock]
+"""Patient -> the clock on which the facts lie."""
+
+
+def events(folder: Path, zone: ZoneInfo, shuffle: int | None = None, recent: Recent | None = None) -> Iterator[Fact]:
+    """All facts in order of event_time (ties: as read), or shuffled by a seed; with `recent` moved, and those it knows.
 
     `zone` is the facility's, whose clock MIMIC's times are. All files are read and parsed before the first event
     comes out; MimicError names file, line and column of what is wrong.
     """
+    held_back = 0
     with Spool(shuffle) as spool:
-        for topic, event in read_facts(folder, zone):
-            spool.add(topic, event)
+        for topic, event in read_facts(folder, recent.clock if recent else lambda _: Clock(zone)):
+            known = recent.known(event) if recent else event
+            if known is None:
+                held_back += 1
+            else:
+                spool.add(topic, known)
+        if recent:
+            log.info("%d facts are not known at the end of %s; held back", held_back, recent.window)
         yield from spool
 
 
-def read_facts(folder: Path, zone: ZoneInfo) -> Iterator[Fact]:
+def read_facts(folder: Path, clocks: Clocks) -> Iterator[Fact]:
     """All facts in the order of the files: people, stays, movements, diagnoses, labs."""
     admissions = list(read_table(folder, "ADMISSIONS"))
-    services = _services(folder, zone)
-    yield from _patients(folder, zone, admissions)
+    services = _services(folder, clocks)
+    yield from _patients(folder, clocks, admissions)
     for row in admissions:
-        yield from _stay(row, zone, services.get(row.need("hadm_id"), []))
+        yield from _stay(row, _clock(row, clocks), services.get(row.need("hadm_id"), []))
     for row in read_table(folder, "TRANSFERS"):
-        yield _movement(row, zone)
-    discharges = {row.need("hadm_id"): row.need_time("dischtime", zone) for row in admissions}
-    yield from _diagnoses(folder, discharges)
-    yield from _labs(folder, zone)
+        yield _movement(row, _clock(row, clocks))
+    yield from _diagnoses(folder, clocks, admissions)
+    yield from _labs(folder, clocks)
+
+
+def _clock(row: Row, clocks: Clocks) -> Clock:
+    return clocks(row.need("subject_id"))
 
 
 def event_id(table: str, row_id: str, kind: str, shift: str = "0") -> str:
@@ -69,9 +86,9 @@ def event_id(table: str, row_id: str, kind: str, shift: str = "0") -> str:
     return str(uuid.uuid5(NAMESPACE, f"{table}:{row_id}:{kind}:{shift}"))
 
 
-def _envelope(row: Row, table: str, kind: str, at: datetime) -> Event:
+def _envelope(row: Row, table: str, kind: str, at: datetime, clock: Clock) -> Event:
     return {
-        "event_id": event_id(table, row.need("row_id"), kind),
+        "event_id": event_id(table, row.need("row_id"), kind, str(clock.weeks)),
         "event_time": at,
         "recorded_at": at,
         "source_seq": 0,
@@ -81,10 +98,10 @@ def _envelope(row: Row, table: str, kind: str, at: datetime) -> Event:
     }
 
 
-def _patients(folder: Path, zone: ZoneInfo, admissions: list[Row]) -> Iterator[Fact]:
+def _patients(folder: Path, clocks: Clocks, admissions: list[Row]) -> Iterator[Fact]:
     first: dict[str, datetime] = {}
     for row in admissions:
-        person, at = row.need("subject_id"), row.need_time("admittime", zone)
+        person, at = row.need("subject_id"), row.need_time("admittime", _clock(row, clocks))
         first[person] = min(at, first.get(person, at))
     without = 0
     for row in read_table(folder, "PATIENTS"):
@@ -92,15 +109,16 @@ def _patients(folder: Path, zone: ZoneInfo, admissions: list[Row]) -> Iterator[F
         if seen is None:
             without += 1
             continue
+        clock = _clock(row, clocks)
         yield (
             "patients",
             {
-                **_envelope(row, "PATIENTS", "registered", seen),
+                **_envelope(row, "PATIENTS", "registered", seen, clock),
                 "gender": row.text("gender"),
-                "birth_date": row.day("dob"),
-                "death_date": row.day("dod"),
-                "death_date_hospital": row.day("dod_hosp"),
-                "death_date_registry": row.day("dod_ssn"),
+                "birth_date": row.day("dob", clock),
+                "death_date": row.day("dod", clock),
+                "death_date_hospital": row.day("dod_hosp", clock),
+                "death_date_registry": row.day("dod_ssn", clock),
                 "deceased": row.flag("expire_flag"),
             },
         )
@@ -113,17 +131,17 @@ def _patients(folder: Path, zone: ZoneInfo, admissions: list[Row]) -> Iterator[F
 Service = tuple[datetime, Row]
 
 
-def _services(folder: Path, zone: ZoneInfo) -> dict[str, list[Service]]:
+def _services(folder: Path, clocks: Clocks) -> dict[str, list[Service]]:
     """Stay -> its services by time (ties: ROW_ID)."""
     by_stay: defaultdict[str, list[Service]] = defaultdict(list)
     for row in read_table(folder, "SERVICES"):
-        by_stay[row.need("hadm_id")].append((row.need_time("transfertime", zone), row))
+        by_stay[row.need("hadm_id")].append((row.need_time("transfertime", _clock(row, clocks)), row))
     for services in by_stay.values():
         services.sort(key=lambda service: (service[0], service[1].whole("row_id") or 0))
     return dict(by_stay)
 
 
-def _stay(row: Row, zone: ZoneInfo, services: list[Service]) -> Iterator[Fact]:
+def _stay(row: Row, clock: Clock, services: list[Service]) -> Iterator[Fact]:
     """admitted, an updated for each service after the first, discharged; each restates the stay's attributes."""
     attributes = {
         "encounter_id": row.need("hadm_id"),
@@ -135,25 +153,25 @@ def _stay(row: Row, zone: ZoneInfo, services: list[Service]) -> Iterator[Fact]:
         "marital_status": row.text("marital_status"),
         "ethnicity": row.text("ethnicity"),
         "admitting_diagnosis": row.text("diagnosis"),
-        "ed_arrival_time": row.time("edregtime", zone),
-        "ed_departure_time": row.time("edouttime", zone),
+        "ed_arrival_time": row.time("edregtime", clock),
+        "ed_departure_time": row.time("edouttime", clock),
     }
-    admitted, discharged = row.need_time("admittime", zone), row.need_time("dischtime", zone)
+    admitted, discharged = row.need_time("admittime", clock), row.need_time("dischtime", clock)
     first = _service(services[0]) if services else {}
-    yield "admissions", {**_envelope(row, "ADMISSIONS", "admitted", admitted), **attributes, **first}
+    yield "admissions", {**_envelope(row, "ADMISSIONS", "admitted", admitted, clock), **attributes, **first}
     for service in services[1:]:
-        changed = _envelope(service[1], "SERVICES", "updated", service[0])
+        changed = _envelope(service[1], "SERVICES", "updated", service[0], clock)
         yield "admissions", {**changed, **attributes, **_service(service)}
     until = [service for service in services if service[0] <= discharged]
     last = _service((until or services)[-1]) if services else {}
     yield (
         "admissions",
         {
-            **_envelope(row, "ADMISSIONS", "discharged", discharged),
+            **_envelope(row, "ADMISSIONS", "discharged", discharged, clock),
             **attributes,
             **last,
             "discharge_disposition": row.text("discharge_location"),
-            "death_time": row.time("deathtime", zone),
+            "death_time": row.time("deathtime", clock),
             "died_in_hospital": row.flag("hospital_expire_flag"),
         },
     )
@@ -168,11 +186,11 @@ def _service(service: Service) -> Event:
     }
 
 
-def _movement(row: Row, zone: ZoneInfo) -> Fact:
+def _movement(row: Row, clock: Clock) -> Fact:
     return (
         "admissions",
         {
-            **_envelope(row, "TRANSFERS", "transferred", row.need_time("intime", zone)),
+            **_envelope(row, "TRANSFERS", "transferred", row.need_time("intime", clock), clock),
             "encounter_id": row.need("hadm_id"),
             "movement_id": row.need("row_id"),
             "movement_type": row.text("eventtype"),
@@ -181,14 +199,15 @@ def _movement(row: Row, zone: ZoneInfo) -> Fact:
             "care_unit": row.text("curr_careunit"),
             "previous_care_unit": row.text("prev_careunit"),
             "icu_stay_id": row.text("icustay_id"),
-            "ward_until": row.time("outtime", zone),
+            "ward_until": row.time("outtime", clock),
             "ward_hours": row.number("los"),
             "source_system": row.text("dbsource"),
         },
     )
 
 
-def _diagnoses(folder: Path, discharges: dict[str, datetime]) -> Iterator[Fact]:
+def _diagnoses(folder: Path, clocks: Clocks, admissions: list[Row]) -> Iterator[Fact]:
+    discharges = {row.need("hadm_id"): row.need_time("dischtime", _clock(row, clocks)) for row in admissions}
     titles = {
         row.need("icd9_code"): (row.text("short_title"), row.text("long_title"))
         for row in read_table(folder, "D_ICD_DIAGNOSES")
@@ -203,7 +222,7 @@ def _diagnoses(folder: Path, discharges: dict[str, datetime]) -> Iterator[Fact]:
         yield (
             "diagnoses",
             {
-                **_envelope(row, "DIAGNOSES_ICD", "recorded", discharges[stay]),
+                **_envelope(row, "DIAGNOSES_ICD", "recorded", discharges[stay], _clock(row, clocks)),
                 "encounter_id": stay,
                 "diagnosis_id": row.need("row_id"),
                 "code": code,
@@ -215,16 +234,17 @@ def _diagnoses(folder: Path, discharges: dict[str, datetime]) -> Iterator[Fact]:
         )
 
 
-def _labs(folder: Path, zone: ZoneInfo) -> Iterator[Fact]:
+def _labs(folder: Path, clocks: Clocks) -> Iterator[Fact]:
     items = {row.need("itemid"): row for row in read_table(folder, "D_LABITEMS")}
     for row in read_table(folder, "LABEVENTS"):
         code = row.need("itemid")
         item = items.get(code)
-        charted = row.need_time("charttime", zone)
+        clock = _clock(row, clocks)
+        charted = row.need_time("charttime", clock)
         yield (
             "labs",
             {
-                **_envelope(row, "LABEVENTS", "resulted", charted),
+                **_envelope(row, "LABEVENTS", "resulted", charted, clock),
                 "encounter_id": row.text("hadm_id"),
                 "lab_result_id": row.need("row_id"),
                 "test_code": code,

@@ -11,9 +11,10 @@ import gzip
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
+
+from wardstream.sources.clock import Clock
 
 _IDS = {"subject_id": "patient_id", "hadm_id": "encounter_id"}
 _ROW_NUMBER = "the row number of a code list; the code itself is the key"
@@ -103,36 +104,47 @@ class Row:
             raise self.error(column, "is empty")
         return value
 
-    def time(self, column: str, zone: ZoneInfo) -> datetime | None:
-        """A clock time of the facility as UTC.
-
-        Where the clock showed it twice (autumn) the first is meant; where it never showed it (the gap in spring) it
-        moves forward by the size of the gap. Both are what fold=0 means.
-        """
+    def shown(self, column: str) -> datetime | None:
+        """What the facility's clock showed: a time without a zone."""
         value = self.text(column)
-        if value is None:
-            return None
         try:
-            return datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone, fold=0).astimezone(UTC)
+            return None if value is None else datetime.strptime(value, "%Y-%m-%d %H:%M:%S")
         except ValueError:
             raise self.error(column, "is no time (YYYY-MM-DD HH:MM:SS)") from None
 
-    def need_time(self, column: str, zone: ZoneInfo) -> datetime:
-        """A clock time that may not be null, as UTC (see `time`)."""
+    def need_shown(self, column: str) -> datetime:
+        """A clock time that may not be null, without a zone."""
         self.need(column)
-        found = self.time(column, zone)
+        found = self.shown(column)
         assert found is not None
         return found
 
-    def day(self, column: str) -> date | None:
-        """A day, written as its midnight; no zone is involved."""
+    def time(self, column: str, clock: Clock) -> datetime | None:
+        """A time of the patient's clock as UTC (see `Clock.utc`)."""
+        shown = self.shown(column)
+        try:
+            return None if shown is None else clock.utc(shown)
+        except OverflowError:
+            raise self.error(column, "lies outside the calendar") from None
+
+    def need_time(self, column: str, clock: Clock) -> datetime:
+        """A time that may not be null, as UTC (see `time`)."""
+        self.need(column)
+        found = self.time(column, clock)
+        assert found is not None
+        return found
+
+    def day(self, column: str, clock: Clock) -> date | None:
+        """A day of the patient's calendar, written as its midnight; the zone plays no part."""
         value = self.text(column)
         if value is None:
             return None
         try:
-            return datetime.strptime(value, "%Y-%m-%d 00:00:00").date()
+            return clock.day(datetime.strptime(value, "%Y-%m-%d 00:00:00").date())
         except ValueError:
             raise self.error(column, "is no day (YYYY-MM-DD 00:00:00)") from None
+        except OverflowError:
+            raise self.error(column, "lies outside the calendar") from None
 
     def whole(self, column: str) -> int | None:
         """A whole number."""

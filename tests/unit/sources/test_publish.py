@@ -87,6 +87,7 @@ class _Everything:
 @pytest.fixture
 def publisher_of_all(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("wardstream.sources.commands.Publisher", _Everything)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")  # not that of a stack that runs here
     get_settings.cache_clear()
 
 
