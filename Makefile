@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down reset lint test test-unit proof requirements
+.PHONY: help install set-up demo up down reset lint test test-unit proof requirements
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,11 +16,15 @@ install: $(STAMP) ## Make the virtual environment (done by the other targets, to
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(MAKE) --no-print-directory set-up || { echo "set-up ended early, the reason is above;" \
+	  "with a network and 2 GB of room (df -h) type the same again: it goes on" >&2; exit 1; }
+	@touch $@
+
+set-up:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.9.30
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
-	@touch $@
 
 demo: $(STAMP) ## Start all, replay a sample (or MIMIC=DIR), run the DAGs, verify
 	$(BIN)/wardstream demo $(if $(MIMIC),--mimic "$(MIMIC)")

@@ -26,7 +26,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
 from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
-from wardstream.daily.jvm import SUBMIT
+from wardstream.daily.jvm import SUBMIT, jdbc_jars
 from wardstream.settings import PROJECT_ROOT, get_settings
 
 DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
@@ -75,6 +75,7 @@ def spark_processing() -> None:
         name="wardstream daily",
         driver_memory=get_settings().daily_driver_memory,
         conf=SUBMIT,
+        jars=jdbc_jars(get_settings().spark_jars) or None,
         application_args=stale,  # days only; the job has its settings from the environment
     )
     stale >> build >> report()

@@ -4,6 +4,7 @@
              -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
 
 It may wait for days, so what Spark needs is imported after that. `wardstream stream …` says whether it should run.
+Its metrics are served all that time (`wardstream/stream/metrics.py`).
 
 Where a batch begins and ends is Spark's plan, read from its offset log; what is done is said by ops.ledger alone.
 Spark's checkpoint is scratch: a new one at every start, started from the ledger. SIGTERM lets the batch finish.
@@ -23,6 +24,7 @@ import psycopg
 
 from wardstream.logs import configure_logging
 from wardstream.settings import Settings, get_settings
+from wardstream.stream import metrics
 from wardstream.stream.status import STREAM
 from wardstream.stream.turn import ControlMissing, stop_on_signals, wait_for_turn
 
@@ -107,12 +109,20 @@ def start_query(spark: SparkSession, settings: Settings, start: Start, driver: D
     )
 
 
+def memory(settings: Settings) -> dict[str, int]:
+    """Bytes by part of the stack on this machine; imported when first asked, for a process that may never be."""
+    from wardstream.stack.memory import memory_by_part
+
+    return memory_by_part(settings)
+
+
 def main() -> int:
     """Wait until the stream should run, then run it until it should not; returns the exit code."""
     settings = get_settings()
     configure_logging()
     stop = threading.Event()
     stop_on_signals(stop)
+    metrics.serve(settings, memory)
     try:
         turn = wait_for_turn(settings, STREAM, stop)
     except (ControlMissing, psycopg.OperationalError, psycopg.errors.UndefinedTable) as reason:

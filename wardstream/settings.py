@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     registry_management_port: int = 18082
     postgres_port: int = 15432
     airflow_port: int = 18080
+    metrics_port: int = Field(default=18083, ge=0, le=65535, description="The stream's, for Prometheus; 0: none.")
 
     # where jars come from; empty means: Maven Central
     maven_repository: str = Field(default="", description="Base URL of a mirror that serves the same artifacts.")

@@ -2,6 +2,8 @@
 -- By default everybody may connect and make temporary tables; here each role has to be named.
 REVOKE ALL ON DATABASE wardstream FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
+-- large objects lie in no schema: whoever may call these may fill the disk
+REVOKE ALL ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC;
 
 -- the writer stages each batch in a temporary table
 GRANT CONNECT, TEMPORARY ON DATABASE wardstream TO wardstream_writer;

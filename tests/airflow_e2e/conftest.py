@@ -11,7 +11,7 @@ from tests.airflow_e2e.clinic import Clinic
 from tests.integration.alerts.conftest import serving_webhook
 from tests.integration.stack.conftest import own_settings
 from wardstream import stack
-from wardstream.stack import paths
+from wardstream.stack import jars, paths
 
 
 def where_it_is_noon() -> str:
@@ -21,10 +21,14 @@ def where_it_is_noon() -> str:
 
 @pytest.fixture(scope="package")
 def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
-    """A running stack with stream and Airflow, the sample replayed; stopped and deleted at the end."""
+    """A running stack with stream and Airflow in a path with spaces, the sample replayed; deleted at the end."""
     with serving_webhook() as webhook:
+        folder = tmp_path_factory.mktemp("clinic in a path with spaces")
         own = {"airflow": True, "alert_webhook_url": webhook.url, "facility_timezone": where_it_is_noon()}
-        settings = own_settings(tmp_path_factory.mktemp("clinic")).model_copy(update=own)
+        settings = own_settings(folder).model_copy(update=own)
+        (folder / "jars of Spark").symlink_to(settings.cache_dir / "jars" / "spark")
+        through = [str(folder / "jars of Spark" / jar.file) for jar in jars.read_list("spark")]
+        settings = settings.model_copy(update={"spark_jars": ",".join(through)})
         clinic = Clinic(settings, webhook)
         try:
             stack.start(settings)

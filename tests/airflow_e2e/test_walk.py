@@ -86,7 +86,7 @@ def pages(clinic: Clinic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def stream_state(clinic: Clinic) -> str:
     """What `wardstream status` says of the stream."""
-    rows = json.loads(clinic.cli("status", "--json").stdout)
+    rows = json.loads(clinic.cli("status", "--json").stdout)["parts"]
     return str(next(row["state"] for row in rows if row["part"] == "stream"))
 
 

@@ -72,7 +72,7 @@ def at_most_one_driver(ward: Hospital) -> Iterator[None]:
 
 
 def status(hospital: Hospital) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = json.loads(hospital.cli("status", "--json").stdout)
+    rows: list[dict[str, Any]] = json.loads(hospital.cli("status", "--json").stdout)["parts"]
     return next(row for row in rows if row["part"] == "stream")
 
 

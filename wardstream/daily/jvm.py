@@ -12,3 +12,9 @@ SUBMIT = {
     "spark.ui.enabled": "false",
     "spark.log.level": "WARN",  # the job's own lines say what it does
 }
+
+
+def jdbc_jars(spark_jars: str) -> str:
+    """Of the jars for Spark those that the job needs: PostgreSQL's driver. Known when the JVM starts: Spark's ADD JAR
+    does not find a file in a path with a space."""
+    return ",".join(jar for jar in spark_jars.split(",") if "postgresql" in jar.rpartition("/")[2])

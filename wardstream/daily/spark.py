@@ -22,7 +22,7 @@ import pyarrow as pa
 from psycopg.conninfo import conninfo_to_dict
 from pyspark.sql import SparkSession
 
-from wardstream.daily.jvm import JAVA_OPTIONS
+from wardstream.daily.jvm import JAVA_OPTIONS, jdbc_jars
 from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
 from wardstream.database import Connection, trusted
@@ -47,15 +47,14 @@ class NoJdbcAddressError(Exception):
 def session(settings: Settings) -> SparkSession:
     """A local Spark that listens on loopback only and keeps its scratch in the state folder.
 
-    Under spark-submit the JVM is there already, and its heap is what --driver-memory said.
+    Under spark-submit the JVM is there already: heap and jars are what it was told.
     """
     scratch = _scratch(settings)
-    jars = [jar for jar in settings.spark_jars.split(",") if "postgresql" in Path(jar).name]
     java_options = f'{JAVA_OPTIONS} -Djava.io.tmpdir="{scratch}"'
     spark = (
         SparkSession.builder.appName("wardstream-daily")
         .master(settings.spark_master)
-        .config("spark.jars", ",".join(jars))
+        .config("spark.jars", jdbc_jars(settings.spark_jars))
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", settings.daily_driver_memory)
@@ -74,8 +73,6 @@ def session(settings: Settings) -> SparkSession:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    for jar in jars:
-        spark.sql(f"ADD JAR '{jar}'")  # spark.jars comes too late where spark-submit made the JVM
     return spark
 
 

@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from wardstream.settings import Settings
 from wardstream.stack import env
 from wardstream.stack.config import life_file
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, no_space, says_no_space
 from wardstream.stack.java import java_env
 from wardstream.stack.parts import Launch, embedded_parts
 from wardstream.stack.paths import folder, log_file
@@ -222,7 +222,10 @@ def migrate(settings: Settings) -> str:
             check=False,
         )
     if result.returncode:
-        last = "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-12:])
+        text = log.read_text(errors="replace")
+        if says_no_space(text):
+            raise no_space("airflow-db", str(home(settings)))
+        last = "\n".join(f"    {line}" for line in text.splitlines()[-12:])
         why = f"`airflow db migrate` failed; the end of {log}:\n{last}"
         raise StackError("airflow-db", why, "wardstream status; wardstream up")
     note.write_text(f"{version()} {_revision(settings)}")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
+from rich.live import Live
 
 from wardstream.settings import Settings, get_settings
 from wardstream.stack import airflow, manager, paths, report, up
 from wardstream.stack.env import export_lines, redact, shell_variables
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import PARTS
+from wardstream.stack.show import tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,22 +66,47 @@ def down() -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show each part; exit code 0 only when all are running and healthy."""
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; with --watch one line a look.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 2.0,
+) -> None:
+    """Show each part and topic, and the memory they take; exit code 0 only when all are running and healthy.
+
+    With --watch the exit code is 0 whatever was seen.
+    """
     settings = get_settings()
-    rows = report.rows(settings)
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(settings, as_json, every)
+        return
+    seen = report.report(settings)
     if as_json:
-        typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
+        typer.echo(json.dumps(seen.as_dict(), indent=2))
     else:
-        table = Table("part", "state", "healthy", "pid", "port", "version", "lag", "last commit")
-        for column in table.columns:
-            column.no_wrap = True
-        for row in rows:
-            age = "" if row.last_commit_age_s is None else f"{row.last_commit_age_s:.1f} s ago"
-            cells = (row.part, row.state, "yes" if row.healthy else "no", row.pid, row.port, row.version, row.lag, age)
-            table.add_row(*("" if cell is None else str(cell) for cell in cells))
-        Console().print(table)
-    raise typer.Exit(0 if all(row.healthy for row in rows) else 1)
+        Console().print(tables(seen))
+    raise typer.Exit(0 if seen.healthy else 1)
+
+
+def _watch(settings: Settings, as_json: bool, every: float) -> None:
+    """One look after the other, for ever: on a terminal in place of the one before, elsewhere below it."""
+    console = Console()
+    if as_json:
+        while True:
+            typer.echo(json.dumps(report.report(settings).as_dict()))
+            time.sleep(every)
+    if not console.is_terminal:
+        while True:
+            console.print(_at_its_time(settings))
+            time.sleep(every)
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_at_its_time(settings), refresh=True)
+            time.sleep(every)
+
+
+def _at_its_time(settings: Settings) -> Group:
+    return Group(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", tables(report.report(settings)))
 
 
 @app.command()

@@ -8,6 +8,8 @@ a certificate of its own which is known to the system (or named by SSL_CERT_FILE
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
 import ssl
 import subprocess
 import threading
@@ -22,11 +24,15 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from wardstream.settings import Settings
 from wardstream.stack import java
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, says_no_space
 
 if TYPE_CHECKING:
     from wardstream.stack.jars import Artifact
 
+CONNECT_MS, READ_MS = 10_000, 60_000
+NO_NETWORK = re.compile(r"Host \S+ not found|ConnectException|NoRouteToHost|SocketException|SocketTimeout|timed out")
+NOT_HAD = re.compile(r"module not found: (\S+)")
+OTHER = re.compile(r"\[FAILED.*|Server access error.*|SERVER ERROR.*")
 PATTERN = "[artifact]-[revision](-[classifier]).[ext]"
 _WARNINGS = threading.Lock()  # the warning filters belong to the process, and lists are fetched in threads
 STORE_PASSWORD = b"public certificates only"  # a trust store must have a password; this one hides nothing
@@ -66,8 +72,11 @@ def settings_xml(repository: str) -> str:
     """The ivysettings.xml; without a repository Ivy asks Maven Central."""
     root = f" root={quoteattr(repository)}" if repository else ""
     return (
-        '<ivysettings><property name="ivy.checksums" value=""/><settings defaultResolver="maven"/><resolvers>'
-        f'<ibiblio name="maven" m2compatible="true" usepoms="false" useMavenMetadata="false"{root}/>'
+        '<ivysettings><property name="ivy.checksums" value=""/><settings defaultResolver="maven"/>'
+        # without it Ivy waits for ever for a host that says nothing, whatever the JVM is told
+        f'<timeout-constraints><timeout-constraint name="limits" connectionTimeout="{CONNECT_MS}"'
+        f' readTimeout="{READ_MS}"/></timeout-constraints><resolvers><ibiblio name="maven" timeoutConstraint="limits"'
+        f' m2compatible="true" usepoms="false" useMavenMetadata="false"{root}/>'
         "</resolvers></ivysettings>"
     )
 
@@ -98,30 +107,42 @@ def retrieve(settings: Settings, artifacts: Sequence[Artifact], folder: Path) ->
     (folder / "ivy.xml").write_text(module_xml(artifacts))
     (folder / "settings.xml").write_text(settings_xml(settings.maven_repository))
     output = folder / "files"
+    shutil.rmtree(output, ignore_errors=True)  # copies; on a full disk the last one can have been cut short
     command = [str(java.executable()), "-Djava.net.useSystemProxies=true", *trust_store(folder / "trust.p12")]
     command += ["-jar", str(ivy_jar()), "-settings", str(folder / "settings.xml"), "-cache", str(folder / "cache")]
     command += ["-ivy", str(folder / "ivy.xml"), "-confs", "runtime", "-types", "jar", "bundle", "tar.gz"]
-    command += ["-retrieve", str(output / PATTERN)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command += ["-retrieve", str(output / PATTERN), "-verbose"]  # else it keeps what goes wrong until its end
+    code, said = _run(command)
     files = [output / a.file for a in artifacts]
-    if result.returncode or not all(file.is_file() for file in files):
-        raise _why(settings, result.stdout + result.stderr)
+    if code or not all(file.is_file() for file in files):
+        raise _why(settings, said)
     return files
 
 
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output; ends at the first sign of no network, which Ivy would meet again for every file."""
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if NO_NETWORK.search(line):
+                process.kill()
+    return process.returncode, "".join(said)
+
+
 def _why(settings: Settings, output: str) -> StackError:
-    if "No space left on device" in output:
+    if says_no_space(output):
         return StackError(
             "jars",
-            f"no room left for {settings.cache_dir} (600 MB needed)",
-            "WARDSTREAM_CACHE_DIR=/a/folder wardstream up",
+            f"no space left on the disk for {settings.cache_dir} (600 MB needed)",
+            "df -h; make room; wardstream up; or WARDSTREAM_CACHE_DIR=/a/folder/with/room wardstream up",
         )
-    network = ("UnknownHost", "ConnectException", "NoRouteToHost", "SocketException", "SocketTimeout", "timed out")
-    if any(sign in output for sign in network):
+    if NO_NETWORK.search(output):
         return StackError(
             "jars",
             "the Maven repository cannot be reached (no network, or a proxy is needed)",
-            "wardstream up, when connected; a mirror is set with WARDSTREAM_MAVEN_REPOSITORY",
+            "wardstream up, when connected (it goes on from there); a mirror is set with WARDSTREAM_MAVEN_REPOSITORY",
         )
     if "SSLHandshakeException" in output:
         return StackError(
@@ -129,9 +150,9 @@ def _why(settings: Settings, output: str) -> StackError:
             "the Maven repository's certificate is not trusted",
             "SSL_CERT_FILE=/path/to/your/house/ca.pem wardstream up",
         )
-    lines = [line.strip() for line in output.splitlines() if "not found" in line or "rror" in line]
+    why = NOT_HAD.findall(output) or OTHER.findall(output)
     return StackError(
         "jars",
-        "the Maven repository does not have: " + "; ".join(lines[:3]),
+        "the Maven repository does not have: " + ", ".join([*dict.fromkeys(why)][:3]),
         "wardstream up; a mirror is set with WARDSTREAM_MAVEN_REPOSITORY",
     )

@@ -114,9 +114,16 @@ class _Folder:
 def fetch(settings: Settings, progress: Callable[[str], None] = lambda _: None, names: Iterable[str] = LISTS) -> None:
     """Bring the lists into the cache: fetch what is missing, verify, unpack the registry. Quick when all is there."""
     names = list(names)
-    with locked(settings.cache_dir, "jars", wait=True), ThreadPoolExecutor(len(names)) as pool:
-        for job in [pool.submit(_fetch_one, settings, name, progress) for name in names]:
-            job.result()
+    try:
+        with locked(settings.cache_dir, "jars", wait=True), ThreadPoolExecutor(len(names)) as pool:
+            for job in [pool.submit(_fetch_one, settings, name, progress) for name in names]:
+                job.result()
+    except OSError as error:
+        raise StackError(
+            "jars",
+            f"cannot write to {settings.cache_dir}: {error.strerror or error}",
+            "df -h; make room; wardstream up; or WARDSTREAM_CACHE_DIR=/a/folder/with/room wardstream up",
+        ) from error
 
 
 def _fetch_one(settings: Settings, name: str, progress: Callable[[str], None]) -> None:
@@ -124,23 +131,17 @@ def _fetch_one(settings: Settings, name: str, progress: Callable[[str], None]) -
     missing = cache.missing()
     if missing:
         progress(f"fetching {len(missing)} file{'s' if len(missing) > 1 else ''} for {name} from the Maven repository")
-        # an interrupted fetch leaves whole files in this folder, and the next one goes on from them
+        # a fetch that failed or was interrupted leaves whole files in this folder, and the next one goes on from them
         partial = settings.cache_dir / f"partial-{name}"
+        fetched = ivy.retrieve(settings, missing, partial)
         try:
-            fetched = ivy.retrieve(settings, missing, partial)
             verify(fetched, cache.sums)
-            cache.path.mkdir(parents=True, exist_ok=True)
-            for file in fetched:
-                file.replace(cache.path / file.name)
-        except OSError as error:
-            raise StackError(
-                "jars",
-                f"cannot write to {settings.cache_dir}: {error.strerror}",
-                "WARDSTREAM_CACHE_DIR=/a/folder/with/room wardstream up",
-            ) from error
         except StackError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        cache.path.mkdir(parents=True, exist_ok=True)
+        for file in fetched:
+            file.replace(cache.path / file.name)
         cache.remember()
         shutil.rmtree(partial)
     if name == "registry":

@@ -6,19 +6,15 @@ Replication is 1, so acknowledged events outlive the death of any process, but n
 from __future__ import annotations
 
 import base64
-import logging
 import shutil
-import socket
 import subprocess
 import uuid
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
+from wardstream.reach import kafka_answers
 from wardstream.settings import Settings
 from wardstream.stack import jars, java
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, no_space, says_no_space
 from wardstream.stack.parts import Launch
 from wardstream.stack.paths import folder
 
@@ -104,10 +100,12 @@ def prepare(settings: Settings) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         (place / "format.properties").write_text(properties(settings, fresh))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*_java(settings), "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster]
+        command = [*_java(settings), "kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}"]
         command += ["-c", str(place / "format.properties")]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
+            if says_no_space(result.stderr + result.stdout):
+                raise no_space("kafka", str(place))
             last = (result.stderr or result.stdout).strip()[-500:]
             raise StackError("kafka", f"formatting failed: {last}", "df -h; wardstream up")
         fresh.rename(data)
@@ -128,16 +126,4 @@ def launch(settings: Settings) -> Launch:
 
 def ready(settings: Settings) -> bool:
     """Whether the broker answers for its metadata."""
-    try:
-        # asked first, because the client library reports each refused connection on stderr
-        socket.create_connection(("127.0.0.1", settings.kafka_port), timeout=1).close()
-    except OSError:
-        return False
-    quiet = logging.getLogger("wardstream.stack.kafka.client")
-    quiet.addHandler(logging.NullHandler())
-    quiet.propagate = False
-    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{settings.kafka_port}"}, logger=quiet)
-    try:
-        return len(admin.list_topics(timeout=2).brokers) == 1
-    except KafkaException:
-        return False
+    return kafka_answers(f"127.0.0.1:{settings.kafka_port}")

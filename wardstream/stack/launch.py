@@ -74,8 +74,9 @@ def _step_back(nice: int) -> None:
 
 
 def _boot() -> str:
+    # a container's restart gives the same small numbers anew and keeps the machine's boot id: its init is another one
     try:
-        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{(PROC / 'sys/kernel/random/boot_id').read_text().strip()} {_started(1)}"
     except OSError:
         return ""
 

@@ -169,16 +169,13 @@ def leftovers(settings: Settings) -> list[psutil.Process]:
     found = [process for part in PARTS for process in _left_by(settings, part)]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            value = process.environ().get("WARDSTREAM_PART", "")
-            if value.endswith(f"@{settings.state_dir}") and process.pid != os.getpid() and process not in found:
+            _, _, place = process.environ().get("WARDSTREAM_PART", "").partition("@")
+            if place == str(settings.state_dir) and process.pid != os.getpid() and process not in found:
                 found.append(process)
-    # PostgreSQL writes its title over its environment: it is known by its pid file and its command line
-    data = postgres.home(settings) / "data" if settings.state_dir.exists() else None
-    if data is not None and (data / "postmaster.pid").exists():
-        with contextlib.suppress(psutil.Error, ValueError):
-            process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
-            if str(data) in process.cmdline():
-                found.append(process)
+    # PostgreSQL writes its title over its environment
+    server = postgres.running(postgres.home(settings) / "data") if settings.state_dir.exists() else None
+    if server is not None:
+        found.append(server)
     with contextlib.suppress(FileNotFoundError, ValueError, psutil.Error):
         process = psutil.Process(int((settings.state_dir / "run" / "manager.pid").read_text()))
         if str(settings.state_dir / "run" / "manager.conf") in process.cmdline():

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from wardstream.settings import Settings
 
 AIRFLOW_PARTS = ("api-server", "scheduler", "dag-processor")
@@ -45,7 +48,10 @@ class Server(Protocol):
 
 def _is_embedded(address: str, port: int) -> bool:
     parts = urlsplit(address if "//" in address else f"//{address}")
-    return parts.hostname in ("127.0.0.1", "localhost") and parts.port == port
+    try:
+        return parts.hostname in ("127.0.0.1", "localhost") and parts.port == port
+    except ValueError:  # several brokers have no one port, and ours is one
+        return False
 
 
 def embedded_parts(settings: Settings) -> list[str]:
@@ -64,12 +70,38 @@ def embedded_parts(settings: Settings) -> list[str]:
     return [part for part in PARTS if chosen[part]]
 
 
+def elsewhere(settings: Settings) -> dict[str, str]:
+    """The servers that do not run here, with host and port of each: never a user's name or a password."""
+    found = {}
+    if settings.database_url and not _is_embedded(settings.database_url, settings.postgres_port):
+        found["database"] = _database_address(settings.database_url)
+    if not _is_embedded(settings.kafka, settings.kafka_port):
+        found["kafka"] = settings.kafka
+    if not _is_embedded(settings.registry, settings.registry_port):
+        found["registry"] = urlsplit(settings.registry).netloc.rpartition("@")[2]
+    return found
+
+
+def _database_address(url: str) -> str:
+    try:
+        said = conninfo_to_dict(url)
+    except ProgrammingError:
+        return "DATABASE_URL cannot be read"
+    hosts, numbers = (
+        str(said.get("host") or said.get("hostaddr") or "").split(","),
+        str(said.get("port") or "5432").split(","),
+    )
+    return ",".join(f"{host or '(socket)'}:{numbers[min(i, len(numbers) - 1)]}" for i, host in enumerate(hosts))
+
+
 def ports(settings: Settings, part: str) -> dict[str, int]:
-    """The ports of a part, by the environment variable that sets each; the first is the one to show."""
+    """The ports of a part, by the environment variable that sets each; the first is the one to show, 0 is none."""
     names = {
         "postgres": ["postgres_port"],
         "kafka": ["kafka_port", "kafka_controller_port"],
         "registry": ["registry_port", "registry_management_port"],
+        "stream": ["metrics_port"],
         "api-server": ["airflow_port"],
     }
-    return {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in names.get(part, [])}
+    chosen = {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in names.get(part, [])}
+    return {variable: port for variable, port in chosen.items() if port}

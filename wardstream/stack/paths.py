@@ -48,7 +48,7 @@ def outside_dir(settings: Settings) -> Path:
 def make_outside_dir(settings: Settings) -> Path:
     """Make the folder outside the state folder, and say in the state folder that it is there."""
     path = outside_dir(settings)
-    note = settings.state_dir / "outside.txt"
+    note = folder(settings, ".") / "outside.txt"
     if not note.exists():
         note.write_text(f"{path}\n# belongs to this state folder; `wardstream reset` removes it\n")
     path.mkdir(parents=True, exist_ok=True, mode=0o711)

@@ -16,11 +16,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, no_space, says_no_space
 from wardstream.stack.parts import Launch
 from wardstream.stack.paths import make_outside_dir, others_can_reach, outside_dir
 from wardstream.stack.secret_files import ensure_secret
@@ -130,9 +131,33 @@ def prepare(settings: Settings) -> None:
     place.chmod(0o755)  # whatever our umask: the server goes through this folder to its data
     if not (place / "data").exists():
         _initdb(settings, place)
+    _check_owner(place / "data")
+    _forget_dead_server(place / "data")
     _write(place / "access.conf", ACCESS)
     hba = str(place / "access.conf").replace("'", "''")
     _write(place / "server.conf", CONFIGURATION.format(port=settings.postgres_port, hba=hba))
+
+
+def running(data: Path) -> psutil.Process | None:
+    """The server of this data by its pid file; after a reboot the number there may be anybody's."""
+    try:
+        process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+        return process if process.name() == "postgres" and str(data) in process.cmdline() else None
+    except (FileNotFoundError, psutil.Error, ValueError, IndexError):
+        return None
+
+
+def _forget_dead_server(data: Path) -> None:
+    # PostgreSQL only asks whether a process of this number and user lives, and then refuses to start
+    if running(data) is None:
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _check_owner(data: Path) -> None:
+    owner, ours = data.stat().st_uid, (user() or (os.geteuid(), 0))[0]
+    if owner != ours:
+        why = f"{data} belongs to user {owner}, and the server would run as user {ours}"
+        raise StackError("postgres", why, "wardstream up, as the user who made it, or reset   (deletes all data)")
 
 
 def launch(settings: Settings) -> Launch:
@@ -188,7 +213,7 @@ def bootstrap(settings: Settings) -> None:
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(owner))
                 )
-        for database in (*servers, "postgres"):
+        for database in (*servers, "postgres", "template1"):
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     with connect(settings, settings.database_name) as connection:
         text = (BOOTSTRAP_DIR / "database.sql").read_text()
@@ -222,6 +247,8 @@ def _initdb(settings: Settings, place: Path) -> None:
             **({"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}),  # type: ignore[call-overload]
         )
     except subprocess.CalledProcessError as error:
+        if says_no_space(error.stderr + error.stdout):
+            raise no_space("postgres", str(place)) from error
         raise StackError("postgres", f"initdb failed: {error.stderr.strip()[-500:]}", "df -h; wardstream up") from error
     finally:
         pwfile.unlink()

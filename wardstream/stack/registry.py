@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-
+from wardstream.reach import registry_answers
 from wardstream.settings import Settings
 from wardstream.stack import jars, java
 from wardstream.stack.parts import Launch
@@ -49,10 +46,4 @@ def launch(settings: Settings) -> Launch:
 
 def ready(settings: Settings) -> bool:
     """Whether the registry lists its subjects, which takes its database."""
-    url = f"http://127.0.0.1:{settings.registry_port}/apis/ccompat/v7/subjects"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever proxy is set
-    try:
-        with opener.open(url, timeout=2) as answer:
-            return isinstance(json.load(answer), list)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+    return registry_answers(f"http://127.0.0.1:{settings.registry_port}/apis/ccompat/v7")

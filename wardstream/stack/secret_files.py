@@ -28,6 +28,10 @@ def ensure_secret(settings: Settings, name: str, make: Callable[[], str] = lambd
 def write_secret(path: Path, text: str) -> None:
     """Put a file in place that nobody else could read at any moment."""
     handle, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600, and a name for each thread
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    Path(fresh).replace(path)
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+        Path(fresh).replace(path)
+    except OSError:  # such as a full disk
+        Path(fresh).unlink(missing_ok=True)
+        raise

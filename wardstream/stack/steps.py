@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tenacity
 
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, in_words
 
 Say = Callable[[str], None]
 
@@ -45,18 +45,13 @@ def run_steps(steps: Sequence[Step], say: Say) -> None:
                     step, started = running.pop(future)
                     error = future.exception()
                     if error is not None and not isinstance(error, StackError):
-                        raise StackError(step.name, _one_line(error), "wardstream status; wardstream up") from error
+                        raise in_words(step.name, error) from error
                     result = future.result()
                     done.add(step.name)
                     now = time.monotonic()
                     say(f"{now - begun:6.1f} s  {step.name:<13} {result} ({now - started:.1f} s)")
         finally:
             stop.set()
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def wait_until(check: Callable[[], bool], seconds: float, stop: threading.Event) -> bool:

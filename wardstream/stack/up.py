@@ -14,7 +14,7 @@ import psutil
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import airflow, jars, kafka, manager, paths, postgres, registry
 from wardstream.stack.env import stream_environment
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, no_traceback, says_no_space
 from wardstream.stack.parts import AIRFLOW_PARTS, Launch, Server, embedded_parts, ports
 from wardstream.stack.steps import Say, Step, run_steps, wait_until
 
@@ -32,7 +32,7 @@ def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
 
     With `stream=False` the stream is left as it is: not started, and not stopped when it runs.
     """
-    with paths.locked(settings.state_dir, "up"):
+    with no_traceback("up"), paths.locked(settings.state_dir, "up"):
         if manager.manager_pid(settings) is None:
             ended = manager.end_leftovers(settings, grace=10.0)
             if ended:
@@ -136,11 +136,17 @@ def stream_launch(settings: Settings) -> Launch:
 
 
 def stream_ready(settings: Settings) -> bool:
-    """Whether the stream that the process manager runs is ready (not one that was just killed) or waits on purpose."""
+    """Whether the stream that the process manager runs is ready (not one that was just killed) or waits on purpose.
+
+    StackError where it is blocked: it will not become ready before somebody has decided something.
+    """
     from wardstream.stream.status import stream_purpose, stream_status
 
     pid = pids(settings).get("stream")
     status, purpose = stream_status(settings), stream_purpose(settings)
+    if status is not None and status.pid == pid and status.state == "blocked":
+        why = f"it is blocked ({status.blocked_by}); read docs/runbooks/the-stream-is-blocked.md"
+        raise StackError("stream", why, "wardstream stream accept-gap")
     runs = status is not None and status.ready and status.pid == pid
     return runs or (purpose is not None and purpose.waits_on_purpose(pid))
 
@@ -160,7 +166,8 @@ def _wait_ready(settings: Settings, part: str, ready: Callable[[Settings], bool]
 def _failed(settings: Settings, part: str, why: str) -> StackError:
     log = manager.last_lines(settings, part)
     indented = "\n".join(f"    {line}" for line in log.splitlines())
-    return StackError(part, f"{why}; the end of its log:\n{indented}", f"wardstream logs {part}; then wardstream up")
+    to_type = "df -h; make room" if says_no_space(log) else f"wardstream logs {part}"
+    return StackError(part, f"{why}; the end of its log:\n{indented}", f"{to_type}; then wardstream up")
 
 
 def check_ports(settings: Settings, parts: list[str]) -> None:
@@ -191,7 +198,7 @@ def stop(settings: Settings) -> None:
     """Stop everything: the stream first, which finishes its batch, PostgreSQL last; leaves no process and no socket."""
     if not settings.state_dir.exists():
         return
-    with paths.locked(settings.state_dir, "down"):
+    with no_traceback("down"), paths.locked(settings.state_dir, "down"):
         # those who use the servers; then the servers, api-server among them, which tasks report to; then the database
         for group in (("stream", "scheduler", "dag-processor"), ("registry", "kafka", "api-server"), ("postgres",)):
             with ThreadPoolExecutor(len(group)) as pool:

@@ -33,6 +33,7 @@ from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.contracts.registry import RegistryUnavailableError
 from wardstream.database import Connection, MissingTable, connect, scalar
 from wardstream.settings import Settings
+from wardstream.stream import metrics
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.lag import lag_of, read_ledger
@@ -113,6 +114,7 @@ class Driver:
                 self.failure = error
                 raise BatchFailedError(type(error).__name__) from None
         if outcome:
+            metrics.committed(outcome, start.topic_ids)
             counts = {name: counter.total() for name, counter in vars(outcome).items()}
             log.info("batch %s of %s: %s", batch_id, ",".join(start.topics), counts)
 

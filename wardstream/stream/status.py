@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
-from wardstream.database import connect
+from wardstream.database import Connection, connect, trusted
 from wardstream.settings import Settings
 from wardstream.stream.lag import Lag, total
 from wardstream.stream.turn import ControlMissing, Turn, look
@@ -17,7 +19,7 @@ FRESH_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """State of the stream; ages in seconds, lag in events not yet committed."""
+    """State of the stream; ages in seconds, lag in events not yet committed. `blocked_by`: why it does not begin."""
 
     state: str
     generation: int
@@ -25,6 +27,7 @@ class StreamStatus:
     heartbeat_age_s: float
     last_commit_age_s: float | None
     lag_by_partition: Lag
+    blocked_by: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -35,21 +38,6 @@ class StreamStatus:
     def lag(self) -> int | None:
         """Events not yet committed over all partitions, None where it is not known."""
         return total(self.lag_by_partition)
-
-
-def stream_status(settings: Settings, stream: str = STREAM) -> StreamStatus | None:
-    """The stream's row in ops.streams, None where it never ran; psycopg.OperationalError without PostgreSQL."""
-    with connect(settings.writer_url, "wardstream status") as conn:
-        try:
-            row = conn.execute(
-                "SELECT state, generation, pid, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8,"
-                " extract(epoch FROM clock_timestamp() - last_commit_at)::float8, lag"
-                " FROM ops.streams WHERE stream = %s",
-                [stream],
-            ).fetchone()
-        except psycopg.errors.UndefinedTable:
-            return None
-    return StreamStatus(*row) if row else None
 
 
 @dataclass(frozen=True)
@@ -64,18 +52,58 @@ class Purpose:
         return pid is not None and pid == self.waiting_pid and not self.turn.wanted
 
 
+def stream_status(settings: Settings, stream: str = STREAM) -> StreamStatus | None:
+    """The stream's row in ops.streams, None where it never ran; psycopg.OperationalError without PostgreSQL."""
+    with connect(settings.writer_url, "wardstream status") as conn:
+        return read_status(conn, settings, stream)
+
+
 def stream_purpose(settings: Settings, stream: str = STREAM) -> Purpose | None:
     """From ops.stream_control, None where it does not say; psycopg.OperationalError without PostgreSQL."""
     with connect(settings.writer_url, "wardstream status") as conn:
-        try:
-            turn = look(conn, settings, stream)
-        except (psycopg.errors.UndefinedTable, ControlMissing):
-            return None
-        # A process that has got its turn keeps its pid: then the heartbeat is the younger sign.
-        row = conn.execute(
-            "SELECT c.waiting_pid FROM ops.stream_control AS c LEFT JOIN ops.streams AS s USING (stream)"
-            " WHERE c.stream = %s AND c.waiting_seen_at > clock_timestamp() - make_interval(secs => %s)"
-            " AND c.waiting_seen_at > coalesce(s.heartbeat_at, '-infinity')",
-            [stream, FRESH_SECONDS],
-        ).fetchone()
+        return read_purpose(conn, settings, stream)
+
+
+@functools.cache
+def statement(sql_dir: Path, name: str) -> str:
+    """A file of sql/status; read once: the files may be replaced under a running stream."""
+    return (sql_dir / "status" / f"{name}.sql").read_text()
+
+
+def read_status(conn: Connection, settings: Settings, stream: str = STREAM) -> StreamStatus | None:
+    """`stream_status` on a connection that is there."""
+    try:
+        row = conn.execute(trusted(statement(settings.sql_dir, "stream")), {"stream": stream}).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return StreamStatus(*row) if row else None
+
+
+def read_purpose(conn: Connection, settings: Settings, stream: str = STREAM) -> Purpose | None:
+    """`stream_purpose` on a connection that is there."""
+    try:
+        turn = look(conn, settings, stream)
+    except (psycopg.errors.UndefinedTable, ControlMissing):
+        return None
+    # A process that has got its turn keeps its pid: then the heartbeat is the younger sign.
+    row = conn.execute(
+        "SELECT c.waiting_pid FROM ops.stream_control AS c LEFT JOIN ops.streams AS s USING (stream)"
+        " WHERE c.stream = %s AND c.waiting_seen_at > clock_timestamp() - make_interval(secs => %s)"
+        " AND c.waiting_seen_at > coalesce(s.heartbeat_at, '-infinity')",
+        [stream, FRESH_SECONDS],
+    ).fetchone()
     return Purpose(turn, row[0] if row else None)
+
+
+def shown(status: StreamStatus | None, purpose: Purpose | None, pid: int | None) -> tuple[str, bool]:
+    """What the stream's running process does, in a word, and whether that is as it should be.
+
+    For the process manager, "running" is only "has a process"; what PostgreSQL has says what that process does.
+    """
+    if purpose is not None and pid is not None and purpose.waiting_pid == pid:
+        on_purpose = purpose.waits_on_purpose(pid)
+        return (purpose.turn.desired if on_purpose else "waiting"), on_purpose
+    if status is not None and status.pid == pid:
+        leaving = {"drained": "draining", "stopped": "stopping"}
+        return (leaving.get(purpose.turn.desired, status.state) if purpose else status.state), status.ready
+    return "starting", False

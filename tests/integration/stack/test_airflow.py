@@ -12,14 +12,22 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.integration.stack.conftest import own_settings
-from tests.integration.stack.test_stack import _command, _healthy, _processes, _wait
+from tests.integration.stack.machine import (
+    LOOPBACK,
+    command,
+    healthy,
+    in_the_process_table,
+    listening,
+    processes,
+    texts_of_database,
+    wait,
+)
 from wardstream import stack
 from wardstream.airflow_api import AirflowApi, AirflowError
 from wardstream.settings import Settings
-from wardstream.stack import airflow, manager, paths, postgres, report
+from wardstream.stack import airflow, manager, paths, report
 from wardstream.stack.parts import AIRFLOW_PARTS
 
 SERVERS = {"postgres", "kafka", "registry", *AIRFLOW_PARTS}
@@ -96,7 +104,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def api(settings: Settings) -> AirflowApi:
     """Logged in, and the DAGs are there."""
     client = AirflowApi(settings)
-    assert _wait(lambda: {"short", "long", "broken"} <= {dag["dag_id"] for dag in client.dags()}, 60)
+    assert wait(lambda: {"short", "long", "broken"} <= {dag["dag_id"] for dag in client.dags()}, 60)
     return client
 
 
@@ -113,20 +121,9 @@ def _family(settings: Settings, part: str) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _listening(settings: Settings) -> set[tuple[str, int]]:
-    """Address and port of everything that the stack listens on."""
-    found = set()
-    for process in _processes(settings):
-        with contextlib.suppress(psutil.Error):  # those that end while we look
-            for connection in process.net_connections(kind="tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    found.add((connection.laddr.ip, connection.laddr.port))
-    return found
-
-
 def _command_lines(settings: Settings) -> str:
     found = []
-    for process in _processes(settings):
+    for process in processes(settings):
         with contextlib.suppress(psutil.Error):
             found.append(" ".join(process.cmdline()))
     return "\n".join(found)
@@ -136,7 +133,7 @@ def _in_the_middle(api: AirflowApi) -> str:
     """Start the long run, and return when both of its tasks have begun to sleep."""
     before = len(_sleepers())
     run_id = api.trigger("long")
-    assert _wait(lambda: len(_sleepers()) == before + 2, 120), api.tasks("long", run_id)
+    assert wait(lambda: len(_sleepers()) == before + 2, 120), api.tasks("long", run_id)
     return run_id
 
 
@@ -165,7 +162,7 @@ def test_a_second_start_changes_nothing(settings):
 
 
 def test_the_login_is_the_one_that_env_prints_and_no_other(settings):
-    lines = _command(settings, "env").stdout
+    lines = command(settings, "env").stdout
     shown = dict(re.findall(r"export WARDSTREAM_AIRFLOW_(URL|USER|PASSWORD)='([^']+)'", lines))
     assert shown["URL"] == f"http://127.0.0.1:{settings.airflow_port}" and shown["USER"] == "admin"
     assert AirflowApi(settings, shown["PASSWORD"]).token()
@@ -191,7 +188,7 @@ def test_a_failing_task_says_why_in_its_log(api):
 
 
 def test_an_unreadable_file_is_reported_and_the_others_work(api):
-    assert _wait(lambda: bool(api.import_errors()), 30)
+    assert wait(lambda: bool(api.import_errors()), 30)
     (error,) = api.import_errors()
     assert error["filename"].endswith("unreadable.py") and "no_such_module_at_all" in error["stack_trace"]
 
@@ -207,8 +204,8 @@ def test_errors_say_what_where_and_what_to_do(settings, api):
 def test_a_log_can_be_read_while_the_task_runs(api):
     run_id = _in_the_middle(api)
     try:
-        assert _wait(lambda: "child begins" in api.task_log("long", run_id, "child"), 10)
-        assert _wait(lambda: "shell begins" in api.task_log("long", run_id, "shell"), 10)
+        assert wait(lambda: "child begins" in api.task_log("long", run_id, "child"), 10)
+        assert wait(lambda: "shell begins" in api.task_log("long", run_id, "shell"), 10)
         assert _state(api, run_id, "child") == "running"
         with pytest.raises(AirflowError, match="is still running after 0 s"):
             api.wait("long", run_id, 0)
@@ -219,9 +216,9 @@ def test_a_log_can_be_read_while_the_task_runs(api):
 def test_nothing_listens_beyond_loopback(settings, api):
     run_id = _in_the_middle(api)
     try:
-        listening = _listening(settings)
-        assert {address for address, _ in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
-        ports = {port for _, port in listening}
+        found = listening(settings)
+        assert {address for address, _ in found} <= LOOPBACK, found
+        ports = {port for _, port in found}
         assert settings.airflow_port in ports
         assert not ports & {8080, 8793, 8794, 8974}
     finally:
@@ -232,7 +229,7 @@ def test_no_secret_is_in_the_metadata_a_command_line_or_a_log(settings, api):
     folder = settings.state_dir / "secrets"
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
     secrets = [file.read_text().strip() for file in folder.iterdir()]
-    text = _all_text(settings)
+    text = "\n".join(texts_of_database(settings, "wardstream_airflow"))
     assert "by-a-test+1" in text  # it does see the rows
     assert not [secret for secret in secrets if secret in text]
     lines = _command_lines(settings)
@@ -243,14 +240,15 @@ def test_no_secret_is_in_the_metadata_a_command_line_or_a_log(settings, api):
     assert not [(log, secret) for log in logs for secret in secrets if secret in log.read_text(errors="replace")]
 
 
-def _all_text(settings: Settings) -> str:
-    """Every row of every table of the metadata database."""
-    found = []
-    with postgres.connect(settings, "wardstream_airflow") as connection:
-        for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
-            rows = connection.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table))).fetchall()
-            found += [row[0] for row in rows]
-    return "\n".join(found)
+def test_no_secret_lies_where_others_can_read(settings):
+    secrets = [file.read_bytes().strip() for file in (settings.state_dir / "secrets").iterdir()]
+    found = set()
+    for place in (settings.state_dir, paths.outside_dir(settings)):
+        for file in place.rglob("*"):
+            if file.is_file() and "data" not in file.parts and any(secret in file.read_bytes() for secret in secrets):
+                found.add(file.relative_to(place).parts[0])
+                assert file.stat().st_mode & 0o077 == file.parent.stat().st_mode & 0o077 == 0, file
+    assert found == {"secrets", "run"}
 
 
 def test_only_airflow_reaches_its_database(settings):
@@ -271,9 +269,9 @@ def test_a_killed_dag_processor_and_api_server_come_back_and_no_task_notices(set
 
     def back() -> bool:
         after = stack.pids(settings)
-        return all(after.get(part) not in (None, before[part]) for part in killed) and _healthy(settings) == SERVERS
+        return all(after.get(part) not in (None, before[part]) for part in killed) and healthy(settings) == SERVERS
 
-    assert _wait(back, 90)
+    assert wait(back, 90)
     time.sleep(6)  # longer than it takes a task to say that it lives
     assert [one["try_number"] for one in api.tasks("long", run_id)] == [1, 1] and _sleepers() == sleepers
     _finish(api, run_id)
@@ -290,8 +288,8 @@ def test_a_killed_scheduler_leaves_no_task_and_repeats_it(settings, api, also):
         victim.kill()
     assert not psutil.wait_procs([*family, *sleepers], timeout=15)[1]
     # both tasks again, each once
-    assert _wait(lambda: [one["try_number"] for one in api.tasks("long", run_id)] == [2, 2], 150)
-    assert _wait(lambda: len(_sleepers()) == 2, 60)
+    assert wait(lambda: [one["try_number"] for one in api.tasks("long", run_id)] == [2, 2], 150)
+    assert wait(lambda: len(_sleepers()) == 2, 60)
     assert {_state(api, run_id, "child"), _state(api, run_id, "shell")} == {"running"}
     _finish(api, run_id)
 
@@ -307,37 +305,37 @@ def test_a_change_of_settings_restarts_airflow_alone(settings, api):
 @pytest.mark.parametrize("killed", [pytest.param("nothing", marks=pytest.mark.campaign), "manager and scheduler"])
 def test_down_in_the_middle_of_a_task_leaves_nothing(settings, api, killed):
     run_id = _in_the_middle(api)
-    family, manager_pid, scheduler = _processes(settings), manager.manager_pid(settings), _family(settings, "scheduler")
+    family, manager_pid, scheduler = processes(settings), manager.manager_pid(settings), _family(settings, "scheduler")
     assert manager_pid is not None and {one.pid for one in scheduler} < {one.pid for one in family}
     if "manager" in killed:
         os.kill(manager_pid, signal.SIGKILL)
     if "scheduler" in killed:
         scheduler[0].kill()
-    answer = _command(settings, "down")
+    answer = command(settings, "down")
     assert answer.returncode == 0, answer.stderr
     assert not [one for one in family if one.is_running()] and not _sleepers()
-    assert not manager.leftovers(settings)
+    assert not manager.leftovers(settings) and not in_the_process_table(settings)
     stack.start(settings, stream=False)
-    assert _wait(lambda: _healthy(settings) == SERVERS, 10)
+    assert wait(lambda: healthy(settings) == SERVERS, 10)
     # the run goes on where it was
-    assert _wait(lambda: len(_sleepers()) == 2, 150), api.tasks("long", run_id)
+    assert wait(lambda: len(_sleepers()) == 2, 150), api.tasks("long", run_id)
     _finish(api, run_id)
 
 
 def test_up_after_a_killed_manager_ends_what_it_left(settings, api):
     run_id = _in_the_middle(api)
-    family, manager_pid = [*_processes(settings), *_sleepers()], manager.manager_pid(settings)
+    family, manager_pid = [*processes(settings), *_sleepers()], manager.manager_pid(settings)
     assert manager_pid is not None
     os.kill(manager_pid, signal.SIGKILL)
     stack.start(settings, stream=False)
     assert not [one for one in family if one.is_running()]
-    assert _wait(lambda: len(_sleepers()) == 2, 150), api.tasks("long", run_id)
+    assert wait(lambda: len(_sleepers()) == 2, 150), api.tasks("long", run_id)
     _finish(api, run_id)
 
 
 def test_without_airflow_none_of_it_runs(settings):
-    assert _command(settings, "down").returncode == 0
+    assert command(settings, "down").returncode == 0
     without = settings.model_copy(update={"airflow": False})
     stack.start(without, stream=False)
     assert set(stack.pids(without)) == {"postgres", "kafka", "registry"}
-    assert "AIRFLOW_URL" not in _command(without, "env").stdout
+    assert "AIRFLOW_URL" not in command(without, "env").stdout

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from wardstream.stack import ivy, jars
+from wardstream.stack import ivy, jars, java
 from wardstream.stack.errors import StackError
 
 
@@ -102,17 +102,18 @@ def test_a_file_that_changed_in_the_cache_is_found_and_fetched_again(settings, t
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        ("java.net.UnknownHostException: somewhere", "cannot be reached"),
-        ("java.io.IOException: No space left on device", "no room"),
+        ("Server access error at url http://somewhere (java.net.ConnectException: refused)", "cannot be reached"),
+        ("java.io.IOException: No space left on device", "no space left on the disk"),
         ("SSLHandshakeException: PKIX path building failed", "not trusted"),
-        (":: g#a;1: not found", "does not have"),
+        ("WARN:\tHost repo.example.org not found. url=https://repo.example.org/a-1.jar", "cannot be reached"),
+        ("WARN: \tmodule not found: g#a;1", "does not have: g#a;1"),
     ],
 )
 def test_a_failed_fetch_says_why_in_one_line(settings, tmp_path, monkeypatch, output, words):
-    class Result:
-        returncode, stdout, stderr = 1, output, ""
-
-    monkeypatch.setattr("wardstream.stack.ivy.subprocess.run", lambda *_, **__: Result())
+    says = tmp_path / "java"
+    says.write_text(f"#!/bin/sh\necho '{output}'\nexit 1\n")
+    says.chmod(0o755)
+    monkeypatch.setattr(java, "executable", lambda: says)
     with pytest.raises(StackError) as caught:
         ivy.retrieve(settings, [jars.Artifact("g", "a", "1")], tmp_path / "p")
     assert words in caught.value.why and "\n" not in caught.value.why

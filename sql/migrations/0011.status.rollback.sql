@@ -1,0 +1,1 @@
+DROP INDEX ops.quarantine_by_time;

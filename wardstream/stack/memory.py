@@ -1,0 +1,53 @@
+"""How much memory each part has, with all that it started: the stream's JVM, Airflow's tasks, PostgreSQL's sessions.
+
+Counted is PSS (proportional set size): what a process has for itself, and of what it shares its share, so that the
+parts add up. Where the kernel shows nobody's PSS it is RSS, in which PostgreSQL's shared buffers count once a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+
+from wardstream.settings import Settings
+from wardstream.stack.config import life_file
+from wardstream.stack.launch import members
+from wardstream.stack.manager import marker
+from wardstream.stack.parts import PARTS
+
+
+def memory_by_part(settings: Settings) -> dict[str, int]:
+    """Bytes by part, of those that run on this machine; `manager` is the process manager itself."""
+    found = {part: part_memory(settings, part) for part in PARTS}
+    with contextlib.suppress(OSError, ValueError, psutil.Error):
+        # by its file and not by asking it: it may be busy, and who looks must not wait
+        pid = int((settings.state_dir / "run" / "manager.pid").read_text())
+        if str(settings.state_dir / "run" / "manager.conf") in psutil.Process(pid).cmdline():
+            found["manager"] = process_memory(pid)
+    return {part: size for part, size in found.items() if size}
+
+
+def part_memory(settings: Settings, part: str) -> int:
+    """Bytes of a part's whole process family; 0 where none of it runs on this machine."""
+    mark = marker(settings, part)
+    pids = members(life_file(settings, part), mark)
+    if os.environ.get("WARDSTREAM_PART") == mark:
+        pids.append(os.getpid())  # we are of it, and `members` leaves us out
+    return sum(map(process_memory, pids))
+
+
+def process_memory(pid: int) -> int:
+    """Bytes of one process: PSS where it can be read, else RSS; 0 when it is gone."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
