@@ -66,7 +66,7 @@ def kill_part(clinic: Clinic, part: str) -> None:
     os.kill(stack.pids(clinic.settings)[part], signal.SIGKILL)
 
 
-BRIEFLY = [("spark_processing_dag", "task"), ("kafka_to_postgres_dag", "scheduler")]
+BRIEFLY = [("kafka_to_postgres_dag", "scheduler")]
 KILLS = [
     ("platform_setup_dag", "task"),
     ("kafka_to_postgres_dag", "task"),
@@ -113,7 +113,7 @@ def run_round(clinic: Clinic, kills: list[tuple[str, str]]) -> None:
     clinic.verified()
 
 
-def test_a_task_and_the_scheduler(clinic: Clinic) -> None:
+def test_the_scheduler_in_the_middle_of_a_task(clinic: Clinic) -> None:
     with Watch(clinic) as watch:
         run_round(clinic, BRIEFLY)
     assert watch.most == 1

@@ -118,6 +118,7 @@ def test_every_dag_looks_right(clinic: Clinic, pages: Pages) -> None:
             pages.shot(f"{dag_id}-{view.lower()}")
 
 
+@pytest.mark.campaign
 def test_a_wrong_registry_address_is_named_in_the_log(clinic: Clinic, pages: Pages) -> None:
     wrong = clinic.settings.model_copy(update={"schema_registry_url": "http://127.0.0.1:9/apis/ccompat/v7"})
     stack.stop_part(clinic.settings, "scheduler")

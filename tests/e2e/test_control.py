@@ -170,6 +170,7 @@ def test_a_lost_postgresql_ends_nothing_and_requests_are_heard_after_it(ward: Ho
     assert generation(ward) == before + 1
 
 
+@pytest.mark.campaign
 def test_a_drain_is_finished_by_the_next_process(ward: Hospital) -> None:
     before = generation(ward)
     ward.must("replay", "sample")

@@ -47,6 +47,7 @@ def sends() -> list[list[str]]:
     return [line.split()[2:] for line in re.findall(r"^python send\.py.*$", TOUR, re.MULTILINE)]
 
 
+@pytest.mark.campaign
 def test_the_tour(ward: Hospital, script: Path) -> None:
     first, corrected, late, again, nonsense, while_away, lost = sends()
     for words in (first, corrected, late, again, nonsense):

@@ -126,10 +126,22 @@ def disk() -> Iterator[tuple[Path, Callable[[str], None]]]:
     folder.rmdir()
 
 
+def _fill(folder: Path) -> Path:
+    """A file that takes all the room there is."""
+    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    return folder / "filler"
+
+
 def test_no_room_for_the_downloads(disk, mirror):
     folder, resize = disk
     settings = _empty_cache(folder, mirror)
     with mirror.open():
+        filler = _fill(folder)
+        with pytest.raises(StackError, match=f"cannot write to {settings.cache_dir}: No space left on device"):
+            jars.fetch(settings, names=LIST)
+        filler.unlink()
         with pytest.raises(StackError, match=f"no space left on the disk for {settings.cache_dir}") as caught:
             jars.fetch(settings, names=LIST)
         assert "df -h" in caught.value.what_to_type
@@ -143,14 +155,12 @@ def test_no_room_for_the_state(disk):
     settings = own_settings(folder)
     settings.state_dir.mkdir()
     try:
-        with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
-            while True:
-                filler.write(bytes(4096))
+        filler = _fill(folder)
         answer = command(settings, "up")
         assert answer.returncode == 1
         assert "no space left on the disk" in answer.stderr and "df -h" in answer.stderr
         assert "Traceback" not in answer.stderr
-        (folder / "filler").unlink()
+        filler.unlink()
         resize("24m")
         with pytest.raises(StackError, match="postgres: no space left on the disk"):
             stack.start_part(settings, "postgres")
