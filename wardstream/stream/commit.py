@@ -14,19 +14,18 @@
     days         every day whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
 
-No other module writes history or core; `wardstream rebuild` and `verify` use the same `Refold`.
+Which rows are refused is found by `refused.sift`. No other module writes history or core; `wardstream rebuild` and
+`verify` use the same `Refold`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pgpq
-import psycopg
 import pyarrow as pa
 from psycopg import sql
 
@@ -34,14 +33,12 @@ from wardstream.contracts.model import Contract
 from wardstream.database import Connection, columns_of, names, primary_key_of, scalar, trusted
 from wardstream.facility import Facility, read_facility
 from wardstream.stream.plan import Fold, Plan, PlanError
+from wardstream.stream.refused import REFUSED, sift
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 
 COMMIT_LOCK = 0x57415244  # "WARD": the one advisory lock that orders all commits of a database
-REFUSED = (psycopg.DataError, psycopg.IntegrityError)
-PIECE_ROWS = 1000  # of a batch in which rows are refused: a piece that fails is sent again, so that it must be small
 WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
-QUARANTINE = ("topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value")
 
 
 class NotOurs(Exception):
@@ -246,7 +243,7 @@ class Committer:
             with self.conn.transaction():
                 self._copy_staged(topic, rows)
         except REFUSED:
-            return self._sift(topic, rows, lambda piece: self._copy_staged(topic, piece))
+            return sift(self.conn, topic, rows, lambda piece: self._copy_staged(topic, piece))
         return rows, []
 
     def _copy_staged(self, topic: str, rows: pa.Table) -> None:
@@ -311,27 +308,9 @@ class Committer:
             duplicates.append(repeated)
 
         self._clear(fresh_of(topic))
-        _, refused = self._sift(topic, rows, keep)
+        _, refused = sift(self.conn, topic, rows, keep)
         stored.extend([] if fold_each else [self._refold(topic, facility)])
         return sum(duplicates, Counter()), sum(stored, Counter()), refused
-
-    def _sift(self, topic: str, rows: pa.Table, keep: Callable[[pa.Table], None]) -> tuple[pa.Table, list[pa.Table]]:
-        """Keep the rows in pieces, at a savepoint each, until each refused row stands alone: those kept, and those."""
-        kept, refused = [rows.slice(0, 0)], []
-        pieces = [rows.slice(at, PIECE_ROWS) for at in range(0, rows.num_rows, PIECE_ROWS)][::-1]
-        while pieces:
-            piece = pieces.pop()
-            try:
-                with self.conn.transaction():
-                    keep(piece)
-            except REFUSED as refusal:
-                if piece.num_rows > 1:
-                    pieces += reversed(cut(piece, refusal))
-                else:
-                    refused.append(as_rejects(topic, piece, f"sqlstate:{refusal.sqlstate}"))
-            else:
-                kept.append(piece)
-        return pa.concat_tables(kept), refused
 
     def _clear(self, *tables: sql.Identifier) -> None:
         self.conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables)))
@@ -375,15 +354,6 @@ class Committer:
         )
 
 
-def cut(rows: pa.Table, refusal: psycopg.Error) -> list[pa.Table]:
-    """Rows in smaller pieces: where COPY says in which line it stopped, that row apart, and else in two halves."""
-    said = re.search(r"^COPY \w+, \D*(\d+)", refusal.diag.context or "")
-    at = int(said[1]) - 1 if said else rows.num_rows
-    ends = [at, at + 1, rows.num_rows] if at < rows.num_rows else [rows.num_rows // 2, rows.num_rows]
-    starts = [0, *ends[:-1]]
-    return [rows.slice(start, end - start) for start, end in zip(starts, ends, strict=True) if end > start]
-
-
 def fresh_of(topic: str) -> sql.Identifier:
     """The temporary table that says where the new facts of a batch were found, and which entities they touch."""
     return sql.Identifier(f"fresh_{topic}")
@@ -412,13 +382,6 @@ def create_staged(conn: Connection, contract: Contract) -> None:
     columns = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), trusted(t)) for c, t in types.items())
     create = sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS")
     conn.execute(create.format(sql.Identifier(f"staged_{contract.topic}"), columns))
-
-
-def as_rejects(topic: str, rows: pa.Table, reason: str) -> pa.Table:
-    """Rows of an events table in the shape of `Batch.rejects`, original bytes included."""
-    named = rows.append_column("topic", pa.array([topic] * rows.num_rows, pa.string()))
-    named = named.append_column("reason", pa.array([reason] * rows.num_rows, pa.string()))
-    return named.select(list(QUARANTINE))
 
 
 def count(counter: Counts, rows: pa.Table) -> None:

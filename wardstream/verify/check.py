@@ -27,10 +27,11 @@ from wardstream.contracts.registry import SchemaSource
 from wardstream.database import Connection, columns_of, connect, names, scalar, trusted
 from wardstream.rebuild import touch_all
 from wardstream.settings import Settings
-from wardstream.stream.commit import QUARANTINE, WHERE_FOUND, Refold, copy, create_staged, create_touched
+from wardstream.stream.commit import WHERE_FOUND, Refold, copy, create_staged, create_touched
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.lag import read_ledger
 from wardstream.stream.plan import Plan, load_plan
+from wardstream.stream.refused import QUARANTINE
 from wardstream.verify.reading import read_partition
 
 SHOWN = 20  # findings of one kind that are listed one by one

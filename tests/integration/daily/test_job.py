@@ -18,6 +18,7 @@ from tests.e2e.hospital import wait_for
 from tests.integration.commit.facts import lab
 from tests.integration.daily.clinic import Clinic
 from tests.integration.daily.test_which_days import MARCH, a_week
+from wardstream.daily.jvm import jdbc_jars
 from wardstream.settings import PROJECT_ROOT
 from wardstream.stack.env import stream_environment
 
@@ -33,10 +34,11 @@ def how(clinic: Clinic, **more: Any) -> dict[str, Any]:
     return {"cwd": PROJECT_ROOT, "env": values, "text": True}
 
 
-def submit(*words: str) -> list[str]:
-    """spark-submit of the wheel, with what Airflow's operator gives it; no jar is named."""
+def submit(clinic: Clinic, *words: str) -> list[str]:
+    """spark-submit of the wheel, with what Airflow's operator gives it."""
     program = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    return [str(program), "--master", "local[2]", "--driver-memory", "600m", str(JOB), *words]
+    jars = jdbc_jars(stream_environment(clinic.settings)["WARDSTREAM_SPARK_JARS"])
+    return [str(program), "--master", "local[2]", "--driver-memory", "600m", "--jars", jars, str(JOB), *words]
 
 
 def test_by_the_command_line(clinic):
@@ -55,7 +57,7 @@ def test_by_the_command_line(clinic):
 def test_by_spark_submit(clinic):
     a_week(clinic)
     clinic.forget_builds()
-    done = subprocess.run(submit(), **how(clinic), capture_output=True, timeout=300, check=False)
+    done = subprocess.run(submit(clinic), **how(clinic), capture_output=True, timeout=300, check=False)
     said = done.stdout + done.stderr  # the JVM passes Python's words on, all to its standard output
     assert done.returncode == 0, said
     assert "mart.daily_admissions: 4 days built" in said
@@ -123,7 +125,7 @@ def test_kill_9_leaves_no_process_and_no_half_built_day(clinic, slow_sql, victim
     clinic.commit(lab("late", "resulted", 35, 200, lab_result_id="L9", test_code="NA"))
     rows = clinic.rows("daily_labs")
     starter = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(STARTER), *submit()], **how(clinic, sql_dir=slow_sql)
+        [sys.executable, "-c", textwrap.dedent(STARTER), *submit(clinic)], **how(clinic, sql_dir=slow_sql)
     )
     try:
         wait_for("the job to read", lambda: waiting(clinic))

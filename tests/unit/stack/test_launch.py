@@ -134,3 +134,9 @@ def test_no_file_and_a_torn_one_name_nobody(tmp_path):
     assert launch.members(_life(tmp_path), "part@x") == []
     _life(tmp_path).write_text('{"session": 1')
     assert launch.members(_life(tmp_path), "part@x") == []
+
+
+def test_the_restart_of_a_container_is_another_boot():
+    """It keeps the machine's boot id and gives the same numbers anew; its first process is another one."""
+    machine, first = launch._boot().split()
+    assert len(machine) == 36 and first == launch._started(1) != ""
