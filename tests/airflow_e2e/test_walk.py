@@ -90,6 +90,7 @@ def stream_state(clinic: Clinic) -> str:
     return str(next(row["state"] for row in rows if row["part"] == "stream"))
 
 
+@pytest.mark.campaign
 def test_drain_look_start(clinic: Clinic, pages: Pages) -> None:
     run_id = pages.trigger("kafka_to_postgres_dag", "drain")
     assert clinic.api.wait("kafka_to_postgres_dag", run_id, DEADLINE_SECONDS) == "success"

@@ -143,7 +143,8 @@ def test_a_topic_is_made_again_with_more_messages_than_before(
     assert ward.digest() == digest
 
 
-@pytest.mark.parametrize("stopped", STREAM, indirect=True)
+@pytest.mark.campaign
+@pytest.mark.parametrize("stopped", ["running", "stopped"], indirect=True)
 def test_offsets_are_lost_before_they_are_read(ward: Hospital, stopped: bool) -> None:
     def lose() -> tuple[int, int]:
         ward.must("replay", "sample", "--seed", "2" if stopped else "3")

@@ -57,6 +57,7 @@ def publish_examples(hospital: Hospital, version: int) -> None:
     hospital.caught_up()
 
 
+@pytest.mark.campaign
 def test_v1_then_v2(extended: Hospital) -> None:
     deploy(extended, "v1")
     publish_examples(extended, 1)

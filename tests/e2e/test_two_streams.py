@@ -89,6 +89,7 @@ def test_of_two_that_start_at_once_one_stays(ward: Hospital, second: Settings) -
     ward.verified()
 
 
+@pytest.mark.campaign
 def test_a_stream_frozen_inside_a_commit_is_replaced_and_its_transaction_fails(
     ward: Hospital, second: Settings
 ) -> None:

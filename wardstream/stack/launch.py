@@ -25,6 +25,7 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 SETTLE_SECONDS = 5.0
 END_SECONDS = 10.0
+TRIES = 20
 PROC = Path("/proc")
 
 
@@ -69,8 +70,15 @@ def _step_back(nice: int) -> None:
     if nice:
         os.nice(nice)
         # where Linux weighs sessions against each other, a process's own value counts within its session alone
-        with contextlib.suppress(OSError):
-            (PROC / "self/autogroup").write_text(str(nice))
+        for _ in range(TRIES):
+            try:
+                (PROC / "self/autogroup").write_text(str(nice))
+            except BlockingIOError:  # all ordinary users together may do it once in a tenth of a second
+                time.sleep(0.11)
+            except OSError:
+                return
+            else:
+                return
 
 
 def _boot() -> str:
