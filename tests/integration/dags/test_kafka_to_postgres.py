@@ -114,6 +114,7 @@ AGED = (
 )
 
 
+@pytest.mark.campaign
 def test_a_start_that_nobody_can_follow_fails_early_and_says_what_to_do(runner: Go, ready: Settings, hook: Webhook):
     helper = _later(ready, lambda: [execute(ready, statement) for statement in AGED])
     run = runner(DAG, ready)  # the parameter's default is start

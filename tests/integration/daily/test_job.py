@@ -118,7 +118,9 @@ sys.exit(subprocess.run(sys.argv[1:]).returncode)
 """
 
 
-@pytest.mark.parametrize("victim", ["starter", "jvm", "python"])
+@pytest.mark.parametrize(
+    "victim", ["jvm", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("starter", "python"))]
+)
 def test_kill_9_leaves_no_process_and_no_half_built_day(clinic, slow_sql, victim):
     """A task of Airflow starts spark-submit, a JVM, which starts Python: whichever is killed, all end in seconds."""
     a_week(clinic)

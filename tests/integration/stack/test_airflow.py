@@ -302,7 +302,8 @@ def test_a_change_of_settings_restarts_airflow_alone(settings, api):
     assert {part for part in before if before[part] != after[part]} == set(AIRFLOW_PARTS)
 
 
-@pytest.mark.parametrize("killed", [pytest.param("nothing", marks=pytest.mark.campaign), "manager and scheduler"])
+@pytest.mark.campaign
+@pytest.mark.parametrize("killed", ["nothing", "manager and scheduler"])
 def test_down_in_the_middle_of_a_task_leaves_nothing(settings, api, killed):
     run_id = _in_the_middle(api)
     family, manager_pid, scheduler = processes(settings), manager.manager_pid(settings), _family(settings, "scheduler")
