@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 MIB = 2**20
 # A child in a session of its own, as Airflow's tasks are, and one whose parent is gone; each has 40 MiB for itself.
 FAMILY = """
-import os, subprocess, sys, time
+import os, shlex, subprocess, sys, time
 big = "x = bytearray(os.urandom(40 << 20)); print('there', flush=True); time.sleep(600)"
 child = "import os, time; " + big
 subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
-subprocess.run(["sh", "-c", f'{sys.executable} -c "{child}" &'])
+subprocess.run(["sh", "-c", f'{shlex.quote(sys.executable)} -c "{child}" &'])
 exec(big)
 """
 # 60 MiB, which three forked children read and none changes.
