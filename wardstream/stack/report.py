@@ -75,11 +75,6 @@ def version(part: str) -> str:
     return MODULES[part].version()
 
 
-def rows(settings: Settings) -> list[Row]:
-    """The parts of a report."""
-    return report(settings).parts
-
-
 def report(settings: Settings) -> Report:
     """Look at everything: all parts that run here, in the order of their start, then the servers elsewhere."""
     states = _states(settings)

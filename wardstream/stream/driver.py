@@ -242,10 +242,6 @@ def run(
     """Run the stream until it is asked to stop, by the event or by its control row; the exit code of the process."""
     try:
         driver = Driver(settings, turn, stop_requested)
-    except CANNOT_START as reason:
-        log.error("cannot start: %s: %s", type(reason).__name__, reason)
-        return 1
-    try:
         driver.lease.take(turn.restarts)
     except AnotherDriver as reason:
         log.error("%s; this one leaves", reason)

@@ -33,7 +33,7 @@ def wait(check: Callable[[], bool], seconds: float) -> bool:
 
 def healthy(settings: Settings) -> set[str]:
     """The parts that work."""
-    return {row.part for row in report.rows(settings) if row.healthy}
+    return {row.part for row in report.report(settings).parts if row.healthy}
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

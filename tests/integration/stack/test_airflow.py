@@ -149,7 +149,7 @@ def _finish(api: AirflowApi, run_id: str) -> None:
 
 
 def test_the_three_parts_are_shown(settings):
-    rows = {row.part: row for row in report.rows(settings)}
+    rows = {row.part: row for row in report.report(settings).parts}
     assert {part for part, row in rows.items() if row.healthy} == SERVERS
     assert {rows[part].version for part in AIRFLOW_PARTS} == {airflow.version()}
     assert [rows[part].port for part in AIRFLOW_PARTS] == [settings.airflow_port, None, None]
