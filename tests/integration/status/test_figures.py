@@ -86,9 +86,9 @@ def test_status_says_why_the_stream_does_not_begin(books: Books):
 
 def test_prometheus_gets_the_same_numbers(books: Books):
     # a topic that no other test knows: this process counts for all of them
-    books.commit("ward_rounds", 120, 5)
-    books.refuse("ward_rounds", "bad_avro", 1, 1)
-    books.drive("running", os.getpid(), '{"ward_rounds": {"0": 3}}')
+    books.commit("rounds", 120, 5)
+    books.refuse("rounds", "bad_avro", 1, 1)
+    books.drive("running", os.getpid(), '{"rounds": {"0": 3}}')
     found = samples(generate_latest(metrics.registry(books.settings, lambda _: {"kafka": 9})).decode())
     assert found["wardstream_up", ""] == 1 and found["wardstream_stream_healthy", ""] == 1
     assert {state: found["wardstream_stream_state", state] for state in metrics.STATES} == {
@@ -96,10 +96,10 @@ def test_prometheus_gets_the_same_numbers(books: Books):
     }
     assert found["wardstream_stream_generation", ""] == 7
     assert 0 <= found["wardstream_stream_heartbeat_age_seconds", ""] < 60
-    assert found["wardstream_lag_events", "ward_rounds"] == 3 and found["wardstream_events_per_second", "ward_rounds"] == 2
-    assert found["wardstream_last_commit_age_seconds", "ward_rounds"] == pytest.approx(5, abs=60)
+    assert found["wardstream_lag_events", "rounds"] == 3 and found["wardstream_events_per_second", "rounds"] == 2
+    assert found["wardstream_last_commit_age_seconds", "rounds"] == pytest.approx(5, abs=60)
     assert found["wardstream_quarantined_24h", "bad_avro"] == 1
-    assert found["wardstream_events_received_total", "ward_rounds"] == 0, "counted in this process, which committed nothing"
+    assert found["wardstream_events_received_total", "rounds"] == 0, "counted in this process, which committed nothing"
 
 
 def test_a_database_before_its_migrations_has_no_topics(migrated):
