@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from tests.e2e.hospital import Hospital, wait_for
@@ -225,6 +225,61 @@ def test_the_registry_is_away(ward: Hospital) -> None:
 
 
 @pytest.mark.campaign
+def test_the_registry_goes_away_before_the_stream_asked_for_a_new_schema_id(ward: Hospital) -> None:
+    """The batch that needs it fails, and none of its messages is blamed."""
+    quarantined = ward.rows("SELECT count(*) FROM ops.quarantine")
+    replay = ward.begin("replay", "sample", "--pace", "20")  # so that there is a commit to be held
+    try:
+        with held_at_the_end_of_a_commit(ward):
+            new = registered_again(ward, "labs")
+            write_again(ward, "labs", new)
+            stack.stop_part(ward.settings, "registry")
+    finally:
+        replay.kill()
+        replay.communicate()
+    try:
+        wait_for("the stream to wait for the registry", lambda: state(ward)[0] == "waiting")
+        assert "RegistryUnavailableError" in state(ward)[1]
+        time.sleep(30)
+        assert state(ward)[0] == "waiting"
+    finally:
+        stack.start_part(ward.settings, "registry")
+    running(ward)
+    ward.verified()
+    assert ward.rows("SELECT count(*) FROM ops.schema_ids WHERE schema_id = %s", new) == [(1,)]
+    assert ward.rows("SELECT count(*) FROM ops.quarantine") == quarantined
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("stopped", ["running", "stopped"], indirect=True)
+def test_the_broker_is_away_for_a_minute(ward: Hospital, stopped: bool) -> None:
+    """A replay that is under way waits as the stream does; nobody has to do anything."""
+    ward.must("replay", "sample", "--seed", "11")
+    ward.verified()
+    digest, before = ward.digest(), ward.committed()
+    replay = None if stopped else ward.begin("replay", "sample", "--seed", "11", "--pace", "100")
+    if replay:
+        wait_for("the stream to be at work", lambda: ward.committed() > before)
+    stack.stop_part(ward.settings, "kafka")
+    try:
+        if stopped:
+            ward.must("stream", "start", "--no-wait")
+            wait_for("the stream to wait for Kafka", lambda: state(ward)[0] == "waiting")
+        time.sleep(60)
+    finally:
+        stack.start_part(ward.settings, "kafka")
+    running(ward)
+    if replay:
+        said = replay.communicate(timeout=300)[0]
+        assert replay.returncode == 0, said
+    else:
+        ward.must("replay", "sample", "--seed", "11")
+    ward.verified()
+    assert ward.digest() == digest and ward.committed() > before
+    assert ward.rows("SELECT fruitless_starts FROM ops.streams") == [(0,)]
+
+
+@pytest.mark.campaign
 def test_a_schema_id_that_means_something_else_stops_the_stream(ward: Hospital) -> None:
     with ward.connect() as conn:
         conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint + 1 WHERE topic = 'labs'")
@@ -248,7 +303,31 @@ def test_a_schema_id_that_the_registry_lost_quarantines_nothing(ward: Hospital) 
     assert ward.rows("SELECT count(*) FROM ops.quarantine") == quarantined
 
 
-def call(ward: Hospital, method: str, path: str) -> Any:
-    request = urllib.request.Request(ward.settings.registry + path, method=method)
+def call(ward: Hospital, method: str, path: str, body: Any = None) -> Any:
+    data, kind = json.dumps(body).encode() if body else None, {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+    request = urllib.request.Request(ward.settings.registry + path, data, kind, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
+
+
+def registered_again(ward: Hospital, topic: str) -> int:
+    """The id of the topic's schema with another comment in it: another id, the same bytes."""
+    schema = json.loads(call(ward, "GET", f"/subjects/{topic}-value/versions/latest")["schema"])
+    body = {"schema": json.dumps({**schema, "doc": "as a test has it"})}
+    return int(call(ward, "POST", f"/subjects/{topic}-value/versions", body)["id"])
+
+
+def write_again(ward: Hospital, topic: str, schema_id: int) -> None:
+    """Write the oldest message that a partition has once more, the same Avro under another schema id."""
+    kafka_at = {"bootstrap.servers": ward.settings.kafka}
+    consumer = Consumer({**kafka_at, "group.id": "test", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        message = wait_for("a message", lambda: consumer.poll(1.0))
+    finally:
+        consumer.close()
+    value = message.value()
+    producer = Producer(kafka_at)
+    # a zero byte, the id in four bytes, then the record
+    producer.produce(topic, value[:1] + schema_id.to_bytes(4, "big") + value[5:], message.key())
+    assert producer.flush(30) == 0

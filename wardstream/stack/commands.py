@@ -18,7 +18,7 @@ from rich.live import Live
 from wardstream.settings import Settings, get_settings
 from wardstream.stack import airflow, manager, paths, report, up
 from wardstream.stack.env import export_lines, redact, shell_variables
-from wardstream.stack.errors import StackError
+from wardstream.stack.errors import StackError, no_traceback
 from wardstream.stack.parts import PARTS
 from wardstream.stack.show import tables
 
@@ -37,7 +37,8 @@ def _fail(settings: Settings, error: Exception) -> NoReturn:
 @contextmanager
 def _one_line_errors(settings: Settings) -> Iterator[None]:
     try:
-        yield
+        with no_traceback("stack"):
+            yield
     except StackError as error:
         _fail(settings, error)
     except KeyboardInterrupt:
@@ -77,10 +78,11 @@ def status(
     """
     settings = get_settings()
     if watch:
-        with contextlib.suppress(KeyboardInterrupt):
+        with _one_line_errors(settings), contextlib.suppress(KeyboardInterrupt):
             _watch(settings, as_json, every)
         return
-    seen = report.report(settings)
+    with _one_line_errors(settings):
+        seen = report.report(settings)
     if as_json:
         typer.echo(json.dumps(seen.as_dict(), indent=2))
     else:
@@ -120,11 +122,11 @@ def logs(
     if part is not None and part not in FILES:
         _fail(settings, StackError("logs", f"there is no part {part}", f"wardstream logs {'|'.join(FILES)}"))
     chosen = [part] if part else list(FILES)
-    for name in chosen:
-        for line in manager.last_lines(settings, name, lines).splitlines():
-            typer.echo(line if part else f"{name:<13}| {line}")
-    if follow:
-        with _one_line_errors(settings):
+    with _one_line_errors(settings):
+        for name in chosen:
+            for line in manager.last_lines(settings, name, lines).splitlines():
+                typer.echo(line if part else f"{name:<13}| {line}")
+        if follow:
             _follow(settings, chosen)
 
 
@@ -166,11 +168,13 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 def env() -> None:
     """Print the connection settings, for `eval "$(wardstream env)"`."""
     settings = get_settings()
-    try:
-        for line in export_lines({**shell_variables(settings), **airflow.shell_variables(settings)}):
+    with _one_line_errors(settings):
+        try:
+            lines = export_lines({**shell_variables(settings), **airflow.shell_variables(settings)})
+        except FileNotFoundError as error:
+            raise StackError("env", "there are no passwords yet", "wardstream up") from error
+        for line in lines:
             typer.echo(line)
-    except FileNotFoundError:
-        _fail(settings, StackError("env", "there are no passwords yet", "wardstream up"))
 
 
 if __name__ == "__main__":

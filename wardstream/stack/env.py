@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
@@ -73,7 +74,8 @@ def export_lines(variables: dict[str, str]) -> list[str]:
 
 def redact(text: str, settings: Settings) -> str:
     """Text without the generated passwords and without the password of any URL in it."""
-    folder = settings.state_dir / "secrets"
-    for file in folder.iterdir() if folder.is_dir() else []:
-        text = text.replace(file.read_text().strip() or "\0", "***")
+    # those of another user's stack cannot be in a text of ours
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        for file in (settings.state_dir / "secrets").iterdir():
+            text = text.replace(file.read_text().strip() or "\0", "***")
     return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", text)

@@ -51,5 +51,7 @@ def no_traceback(part: str) -> Iterator[None]:
     """What the system refuses inside (no room, no permission) becomes a StackError."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever read our output has enough of it: `wardstream logs | head`
     except OSError as error:
         raise in_words(part, error) from error

@@ -1,6 +1,7 @@
 """A real stack without the stream, on free ports, in a folder of its own; jars come from the user's cache."""
 
 import contextlib
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,21 @@ PORTS = [name for name in Settings.model_fields if f"WARDSTREAM_{name.upper()}" 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different because all are held while choosing."""
+    """Ports nobody listens on, all different because all are held while choosing.
+
+    Below those that systems give to outgoing connections: such a one may take a server's port while the server is down.
+    """
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        chosen: list[int] = []
+        for port in random.sample(range(20_000, 32_000), 1000):
+            with contextlib.suppress(OSError):
+                each = held.enter_context(socket.socket())
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+                each.bind(("127.0.0.1", port))
+                chosen.append(port)
+            if len(chosen) == count:
+                return chosen
+    raise AssertionError("no free ports")
 
 
 def own_settings(folder: Path, **changes: object) -> Settings:

@@ -12,6 +12,7 @@ from psycopg import sql
 from wardstream.database import Connection, connect, trusted
 from wardstream.settings import Settings
 from wardstream.stack import postgres
+from wardstream.stream.commit import COMMIT_LOCK
 
 OURS = "nspname !~ '^pg_' AND nspname <> 'information_schema'"
 RELATIONS = f"""
@@ -44,6 +45,8 @@ CREATIONS = [
     "SELECT lo_create(0)",
     "SELECT lo_creat(-1)",
     "SELECT lo_from_bytea(0, 'x')",
+    f"SELECT pg_advisory_lock({COMMIT_LOCK})",  # it would hold every commit
+    f"SELECT pg_try_advisory_lock_shared({COMMIT_LOCK}, 1)",
     "COPY (SELECT 1) TO '/tmp/wardstream-bi'",
     "COPY (SELECT 1) TO PROGRAM 'true'",
     "SELECT pg_read_file('postgresql.conf')",
