@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ Json: TypeAlias = dict[str, Any]
 FINISHED = ("success", "failed")
 TIMEOUT_SECONDS = 30.0
 PAGE = 100
+WORD_SECONDS = 15.0
 
 
 class AirflowError(Exception):
@@ -54,13 +55,19 @@ class AirflowApi:
         """The latest runs of a DAG, the newest first."""
         return self._list(f"/dags/{_id(dag_id)}/dagRuns", "dag_runs", order_by="-run_after")
 
-    def wait(self, dag_id: str, run_id: str, seconds: float) -> str:
-        """Wait until a run is finished; returns `success` or `failed`."""
-        deadline = time.monotonic() + seconds
+    def wait(self, dag_id: str, run_id: str, seconds: float, say: Callable[[str], None] | None = None) -> str:
+        """Wait until a run is finished, and `say` now and then that it is not; returns `success` or `failed`."""
+        begun = time.monotonic()
+        next_word = begun + WORD_SECONDS
         while (state := self.run(dag_id, run_id)["state"]) not in FINISHED:
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > begun + seconds:
                 where = f"{self.base}/dags/{dag_id}/runs/{run_id}"
                 raise AirflowError(f"run {run_id} of {dag_id} is still {state} after {seconds:.0f} s; see {where}")
+            if say and now > next_word:
+                next_word = now + WORD_SECONDS
+                why = " (it waits for its turn)" if state == "queued" else ""
+                say(f"{dag_id} is {state}{why}, {now - begun:.0f} s now")
             time.sleep(0.5)
         return str(state)
 

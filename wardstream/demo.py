@@ -66,7 +66,7 @@ def _run(api: AirflowApi, dag_ids: tuple[str, ...] | list[str], say: Say) -> Non
     runs = {dag_id: api.trigger(dag_id) for dag_id in dag_ids}
     say(f"Airflow: triggered {', '.join(dag_ids)}; this takes a while")
     for dag_id, run_id in runs.items():
-        state = api.wait(dag_id, run_id, RUN_SECONDS)
+        state = api.wait(dag_id, run_id, RUN_SECONDS, lambda word: say(f"Airflow: {word}"))
         where = f"{api.base}/dags/{dag_id}/runs/{run_id}"
         if state != "success":
             raise AirflowError(f"{dag_id}: {state}; the log of its tasks says why: {where}")

@@ -23,6 +23,7 @@ from tests.e2e.test_kills import held_at_the_end_of_a_commit
 from wardstream import stack
 from wardstream.contracts.topics import create_topics
 from wardstream.stack import kafka, manager, up
+from wardstream.stream import gaps
 from wardstream.stream.control import findings
 
 STREAM = ["running", pytest.param("stopped", marks=pytest.mark.campaign)]
@@ -136,6 +137,8 @@ def test_a_topic_is_made_again_with_more_messages_than_before(
     said = blocked(ward, "made again")
     assert f"topic diagnoses partition 0: committed up to offset {committed} of topic id" in said
     is_said_everywhere(ward, "made again")
+    with pytest.raises(gaps.Changed):
+        gaps.accept(ward.settings, [], "seen when nothing was lost", "a test")
     assert f"committed up to offset {committed}" in accept(ward)
     report = ward.verified()
     assert any("topic diagnoses" in note and f"from offset {committed} on: accepted" in note for note in report.notes)

@@ -24,7 +24,7 @@ from tests.integration.stack.machine import (
     texts_of_database,
     wait,
 )
-from wardstream import stack
+from wardstream import airflow_api, stack
 from wardstream.airflow_api import AirflowApi, AirflowError
 from wardstream.settings import Settings
 from wardstream.stack import airflow, manager, paths, report
@@ -201,14 +201,17 @@ def test_errors_say_what_where_and_what_to_do(settings, api):
         AirflowApi(nowhere).token()
 
 
-def test_a_log_can_be_read_while_the_task_runs(api):
+def test_a_log_can_be_read_while_the_task_runs(api, monkeypatch):
+    monkeypatch.setattr(airflow_api, "WORD_SECONDS", 0.1)
+    said: list[str] = []
     run_id = _in_the_middle(api)
     try:
         assert wait(lambda: "child begins" in api.task_log("long", run_id, "child"), 10)
         assert wait(lambda: "shell begins" in api.task_log("long", run_id, "shell"), 10)
         assert _state(api, run_id, "child") == "running"
-        with pytest.raises(AirflowError, match="is still running after 0 s"):
-            api.wait("long", run_id, 0)
+        with pytest.raises(AirflowError, match="is still running after 1 s"):
+            api.wait("long", run_id, 1, said.append)
+        assert "long is running, 1 s now" in said
     finally:
         _finish(api, run_id)
 
