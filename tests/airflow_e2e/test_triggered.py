@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -11,6 +14,7 @@ from tests.airflow_e2e.clinic import DAGS, Clinic
 from tests.e2e.hospital import wait_for
 from wardstream.airflow_api import FINISHED
 from wardstream.daily.stale import count_stale
+from wardstream.stack.memory import memory_by_part
 
 
 def test_all_dags_are_there_and_none_is_broken(clinic: Clinic) -> None:
@@ -19,9 +23,31 @@ def test_all_dags_are_there_and_none_is_broken(clinic: Clinic) -> None:
     assert not any(dag["is_paused"] for dag in clinic.api.dags())
 
 
+@contextlib.contextmanager
+def most_memory(clinic: Clinic) -> Iterator[list[int]]:
+    """Bytes that the whole stack took, as `wardstream status` counts them, twice a second while this lasts."""
+    seen: list[int] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.5):
+            seen.append(sum(memory_by_part(clinic.settings).values()))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_each_dag_twice(clinic: Clinic) -> None:
-    for dag_id in DAGS:
-        clinic.green(dag_id)
+    with most_memory(clinic) as sizes:
+        for dag_id in DAGS:
+            clinic.green(dag_id)
+    assert 2**30 < max(sizes) < 4.5 * 2**30, "with the batch job's JVM beside the stream's"
+    print(f"most memory: {max(sizes) / 2**30:.2f} GiB\n{clinic.cli('status').stdout}")
     assert sum(count_stale(clinic.settings).values()) == 0
     assert clinic.rows("SELECT count(*) FROM mart.daily_labs") != [(0,)]
     before = (clinic.digest(), clinic.builds(), clinic.rows("SELECT * FROM ops.streams")[0][:2])
