@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,35 +12,16 @@ import yaml
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
-from tests.integration.stack.conftest import own_settings
 from tests.unit.contracts import made_up
 from wardstream import stack
 from wardstream.broker import Broker, TopicMissing
 from wardstream.contracts.codec import BadRecord, Decoder, split
-from wardstream.contracts.model import Contract, load_contracts
+from wardstream.contracts.model import Contract
 from wardstream.contracts.registry import RegistryRefusedError, SchemaSource, register_all, schema_id
 from wardstream.contracts.topics import admin_client, create_topics
 from wardstream.settings import Settings
 from wardstream.sources import sample
 from wardstream.sources.publish import Publisher
-from wardstream.stack import paths
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A running stack without the stream; topics and schemas are there, stopped and deleted at the end."""
-    chosen = own_settings(tmp_path_factory.mktemp("contracts"))
-    try:
-        stack.start(chosen, stream=False)
-        yield chosen
-    finally:
-        stack.stop(chosen)
-        paths.remove(chosen)
-
-
-@pytest.fixture(scope="module")
-def contracts(settings: Settings) -> dict[str, Contract]:
-    return load_contracts(settings.schemas_dir)
 
 
 def test_registering_again_changes_nothing(settings: Settings, contracts: dict[str, Contract]):
