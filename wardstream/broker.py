@@ -35,7 +35,7 @@ class Broker:
     def __init__(self, bootstrap_servers: str, topics: Iterable[str]) -> None:
         self.topics = sorted(topics)
         # The client is kept: the futures of its calls die with it.
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000, "log_level": 2})
 
     def _describe(self) -> Mapping[str, tuple[str, int]]:
         described = self._admin.describe_topics(TopicCollection(self.topics), request_timeout=15)

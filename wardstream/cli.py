@@ -28,6 +28,7 @@ from wardstream.demo import demo as run_demo
 from wardstream.digest import digest as digests_of
 from wardstream.logs import configure_logging
 from wardstream.migrate import migrate as apply_migrations
+from wardstream.reach import listens
 from wardstream.rebuild import rebuild as rebuild_core
 from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
@@ -147,7 +148,10 @@ def psql(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command line as the stack's Airflow, such as `wardstream airflow dags list`."""
-    values = {**os.environ, **airflow_environment(get_settings())}
+    settings = get_settings()
+    if not listens(f"127.0.0.1:{settings.postgres_port}"):
+        raise StackError("airflow", f"PostgreSQL does not answer on port {settings.postgres_port}", "wardstream up")
+    values = {**os.environ, **airflow_environment(settings)}
     os.execve(sys.executable, [sys.executable, "-m", "airflow", *context.args], values)  # noqa: S606 - no shell is wanted
 
 
@@ -199,7 +203,8 @@ def main() -> None:
         typer.secho(redact(str(error), get_settings()), err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
     except EXPECTED as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        text = said.strip().splitlines()[0] if said.strip() else type(error).__name__
         typer.secho(f"{type(error).__name__}: {text}", err=True, fg=typer.colors.RED)
         typer.secho("is the stack up? `wardstream status` shows it, `wardstream up` starts it", err=True)
         raise SystemExit(1) from None

@@ -18,5 +18,7 @@ def configure_logging(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("py4j", "yoyo", "httpx"):
+    for noisy in ("yoyo", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # it logs its traceback and raises as well: who calls it says what that means
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)

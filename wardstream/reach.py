@@ -11,7 +11,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 
 def listens(addresses: str) -> bool:
@@ -28,15 +28,27 @@ def listens(addresses: str) -> bool:
 
 def kafka_answers(bootstrap_servers: str) -> bool:
     """Whether a broker answers for its metadata within two seconds."""
+    found = _metadata(bootstrap_servers)
+    return found is not None and bool(found.brokers)
+
+
+def cluster_id(bootstrap_servers: str) -> str | None:
+    """The id of the cluster whose broker answers there within two seconds; None where none does."""
+    found = _metadata(bootstrap_servers)
+    return None if found is None else str(found.cluster_id)
+
+
+def _metadata(bootstrap_servers: str) -> ClusterMetadata | None:
     if not listens(bootstrap_servers):
-        return False  # the client library would report each refused connection on stderr
+        return None  # the client library would report each refused connection on stderr
     quiet = logging.getLogger("wardstream.reach.kafka")
     quiet.addHandler(logging.NullHandler())
     quiet.propagate = False
     try:
-        return bool(AdminClient({"bootstrap.servers": bootstrap_servers}, logger=quiet).list_topics(timeout=2).brokers)
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2}, logger=quiet)
+        return admin.list_topics(timeout=2)
     except KafkaException:
-        return False
+        return None
 
 
 def registry_answers(url: str) -> bool:

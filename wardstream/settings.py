@@ -1,19 +1,23 @@
 """All settings of Wardstream in one object, read from the environment (see .env.example).
 
 Every part of the code sees servers only as URLs from here; only `wardstream.stack` knows whether they are
-embedded processes or somebody's cluster. Nothing here opens a file or a connection, except for reading the
-passwords that the embedded stack generated into the state folder.
+embedded processes or somebody's cluster. Nothing here opens a file or a connection, except for reading what the
+embedded stack keeps in the state folder: passwords, and the ports it was started with last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import os
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,12 +28,45 @@ def _short_dir() -> Path:
     return Path("/var/lib") if os.geteuid() == 0 else Path("/var/tmp")  # noqa: S108 - a folder of its own is made in it
 
 
+class PortsOfLastStart(PydanticBaseSettingsSource):
+    """The ports that the stack of the state folder was started with last, where nothing else says which.
+
+    A port that was given to one `wardstream up` alone so holds for the commands after it: at its default there may be
+    the server of another stack.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: all come at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """By field; a file of another version's or of nobody's making counts as none."""
+        state_dir = self.current_state.get("state_dir", self.settings_cls.model_fields["state_dir"].default)
+        found: dict[str, Any] = {}
+        for file in sorted((Path(state_dir).expanduser() / "ports").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                found |= json.loads(file.read_text())
+        return {name: port for name, port in found.items() if name.endswith("_port") and isinstance(port, int)}
+
+
 class Settings(BaseSettings):
     """Settings, one environment variable each (prefix WARDSTREAM_ except for the four servers' usual names)."""
 
     model_config = SettingsConfigDict(
         env_prefix="WARDSTREAM_", env_file=PROJECT_ROOT / ".env", extra="ignore", populate_by_name=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """First what is given, then the environment, then `.env`, then the ports of the last start."""
+        return init_settings, env_settings, dotenv_settings, PortsOfLastStart(settings_cls)
 
     # folders
     state_dir: Path = Field(default=PROJECT_ROOT / ".wardstream", description="All state of the embedded stack.")

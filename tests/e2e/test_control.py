@@ -29,6 +29,7 @@ from wardstream.stack.env import base_environment, stream_environment
 from wardstream.stream.control import evidence, findings, read_control, request
 from wardstream.stream.driver import Driver
 from wardstream.stream.turn import look
+from wardstream.verify.check import verify
 
 BATCH = 2000
 # Asked as the writer: PostgreSQL hides from one role what another one's sessions are called.
@@ -141,6 +142,8 @@ def test_stop_in_the_middle_of_a_backlog(ward: Hospital) -> None:
     assert ward.rows("SELECT state, generation > %s FROM ops.streams", begun.generation_at_request) == [
         ("stopped", True)
     ]
+    behind = verify(ward.settings, 3600).findings  # which does not wait for a stream that was asked not to run
+    assert behind and all("the stream is stopped, as was asked; `wardstream stream start`" in each for each in behind)
     ward.must("stream", "start")
     ward.verified()
 

@@ -127,7 +127,8 @@ def logs(
             for line in manager.last_lines(settings, name, lines).splitlines():
                 typer.echo(line if part else f"{name:<13}| {line}")
         if follow:
-            _follow(settings, chosen)
+            with contextlib.suppress(KeyboardInterrupt):
+                _follow(settings, chosen)
 
 
 def _follow(settings: Settings, chosen: list[str]) -> None:

@@ -9,7 +9,7 @@ import re
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from wardstream.settings import Settings
+from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import jars
 from wardstream.stack.java import java_env
 from wardstream.stack.parts import PARTS, ports
@@ -41,7 +41,8 @@ def stream_environment(settings: Settings) -> dict[str, str]:
     """What the stream gets beside the base: our own variables of the same kinds, the settings, and Java."""
     ours = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     java = java_env(settings)
-    return {**ours, **environment(settings), "JAVA_HOME": java["JAVA_HOME"]}
+    logging = {"SPARK_CONF_DIR": str(PROJECT_ROOT / "spark_jobs" / "conf")}
+    return {**logging, **ours, **environment(settings), "JAVA_HOME": java["JAVA_HOME"]}
 
 
 def base_environment(settings: Settings, with_java: bool) -> dict[str, str]:

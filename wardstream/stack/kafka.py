@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from wardstream.reach import kafka_answers
+from wardstream.reach import cluster_id, kafka_answers
 from wardstream.settings import Settings
 from wardstream.stack import jars, java
 from wardstream.stack.errors import StackError, no_space, says_no_space
@@ -122,6 +122,26 @@ def launch(settings: Settings) -> Launch:
     """The broker's command."""
     place = home(settings)
     return Launch([*_java(settings), "kafka.Kafka", str(place / "server.properties")], cwd=place)
+
+
+def check_ours(settings: Settings) -> None:
+    """Raise StackError where the embedded broker's address is answered by another one.
+
+    That is the Kafka of a second stack on this machine: what is meant for this one must not go there. Nothing is said
+    of a broker that does not answer, nor of one that settings name.
+    """
+    if settings.kafka_bootstrap_servers:
+        return
+    theirs = cluster_id(settings.kafka)
+    if theirs is None:
+        return
+    try:
+        said = (settings.state_dir / "kafka" / "data" / "meta.properties").read_text()
+    except FileNotFoundError:
+        said = ""
+    if f"cluster.id={theirs}" not in said.split():
+        why = f"port {settings.kafka_port} belongs to the Kafka of another stack than that of {settings.state_dir}"
+        raise StackError("kafka", why, "wardstream up")
 
 
 def ready(settings: Settings) -> bool:

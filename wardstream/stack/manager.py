@@ -15,7 +15,8 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import psutil
@@ -28,7 +29,7 @@ from wardstream.stack.env import base_environment, redact
 from wardstream.stack.errors import StackError
 from wardstream.stack.launch import members
 from wardstream.stack.parts import AIRFLOW_PARTS, PARTS, Launch, ports
-from wardstream.stack.paths import log_file, make_outside_dir, outside_dir, run_dir, socket_file
+from wardstream.stack.paths import folder, log_file, make_outside_dir, outside_dir, run_dir, socket_file
 
 START_SECONDS = 10.0
 ALIVE = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
@@ -109,7 +110,14 @@ def same_launch(settings: Settings, part: str, launch: Launch) -> bool:
         before = json.loads(launch_file(settings, part).read_text())
     except (FileNotFoundError, ValueError):
         return False
-    return all(before.get(key) == value for key, value in _spec(settings, part, launch).items())
+    now = _spec(settings, part, replace(launch, env=_settings_in(launch.env)))
+    before["env"] = _settings_in(before.get("env", {}))
+    return all(before.get(key) == value for key, value in now.items())
+
+
+def _settings_in(env: Mapping[str, str]) -> dict[str, str]:
+    """Without PATH, which differs between a shell in the virtual environment and make."""
+    return {name: value for name, value in env.items() if name != "PATH"}
 
 
 def start(settings: Settings, part: str, launch: Launch) -> None:
@@ -120,6 +128,7 @@ def start(settings: Settings, part: str, launch: Launch) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds passwords
     with os.fdopen(handle, "w") as stream:
         json.dump(spec, stream, indent=1)
+    _remember(settings, part)
     with contextlib.suppress(FileNotFoundError):
         file.with_suffix(".started").unlink()
     try:
@@ -127,6 +136,13 @@ def start(settings: Settings, part: str, launch: Launch) -> None:
     except xmlrpc.client.Fault as fault:
         if "ALREADY_STARTED" not in fault.faultString:
             raise StackError(part, fault.faultString, f"wardstream logs {part}") from fault
+
+
+def _remember(settings: Settings, part: str) -> None:
+    """Keep a part's ports for the commands after this one (`settings.PortsOfLastStart`)."""
+    chosen = {name.removeprefix("WARDSTREAM_").lower(): port for name, port in ports(settings, part).items()}
+    if chosen:
+        (folder(settings, "ports") / f"{part}.json").write_text(json.dumps(chosen))
 
 
 def stop(settings: Settings, part: str) -> None:

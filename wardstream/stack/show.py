@@ -51,7 +51,7 @@ def _parts(report: Report) -> Table:
 
 
 def _topics(report: Report) -> Table:
-    table = _table(1, "topic", "lag", "events/s", "last commit", "quarantined in 24 h", footer=True)
+    table = _table(1, "topic", "lag", "events/s (1 min)", "last commit", "quarantined in 24 h", footer=True)
     for topic in report.topics:
         table.add_row(
             topic.topic,

@@ -171,18 +171,31 @@ def _failed(settings: Settings, part: str, why: str) -> StackError:
 
 
 def check_ports(settings: Settings, parts: list[str]) -> None:
-    """Each port must be free or used by our own part; a busy one is named with the setting that moves it."""
+    """Each port must be free or used by our own part; all busy ones are named, with the settings that move them."""
     alive = {part for part, state in manager.states(settings).items() if state.name in manager.ALIVE}
-    for part in parts:
-        for variable, port in ports(settings, part).items() if part not in alive else ():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    raise StackError(
-                        part, f"port {port} is in use{_user_of(port)}", f"{variable}=ANOTHER_PORT wardstream up"
-                    ) from None
+    wanted = {at: part for part in parts if part not in alive for at in ports(settings, part).items()}
+    busy = [(part, variable, port) for (variable, port), part in wanted.items() if not _is_free(port)]
+    if not busy:
+        return
+    why = "; ".join(f"{part}: port {port} is in use{_user_of(port)}" for part, variable, port in busy)
+    moved = [f"{variable}={_free_above(port)}" for _, variable, port in busy]
+    to_type = f"{' '.join(moved)} wardstream up   (or other numbers; later commands know them)"
+    raise StackError(busy[0][0], why.removeprefix(f"{busy[0][0]}: "), to_type)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_above(port: int) -> int:
+    """A free port with the same last digits, which people remember."""
+    return next((other for other in range(port + 1000, 65_536, 1000) if _is_free(other)), 0)
 
 
 def _user_of(port: int) -> str:

@@ -115,7 +115,7 @@ class Driver:
                 raise BatchFailedError(type(error).__name__) from None
         if outcome:
             metrics.committed(outcome, start.topic_ids)
-            counts = {name: counter.total() for name, counter in vars(outcome).items()}
+            counts = ", ".join(f"{counter.total()} {kind}" for kind, counter in vars(outcome).items())
             log.info("batch %s of %s: %s", batch_id, ",".join(start.topics), counts)
 
     def _process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Outcome | None:

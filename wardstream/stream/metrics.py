@@ -172,6 +172,8 @@ def _topics(found: Figures) -> Iterator[Metric]:
             lag.add_metric([topic.topic], topic.lag)
         if topic.last_commit_age_s is not None:
             age.add_metric([topic.topic], topic.last_commit_age_s)
+    for name in {topic.topic for topic in found.topics} - {of_one.topic for of_one in found.quarantine}:
+        refused.add_metric([name, ""], 0)  # so that nobody has to guess whether nothing was refused
     for of_one in found.quarantine:
         refused.add_metric([of_one.topic, of_one.reason], of_one.messages)
     yield from (lag, rate, age, refused)

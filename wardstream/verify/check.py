@@ -14,6 +14,7 @@ A finding names topic, partition and offset, or table and key. The database is n
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,9 +33,14 @@ from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_o
 from wardstream.stream.lag import read_ledger
 from wardstream.stream.plan import Plan, load_plan
 from wardstream.stream.refused import QUARANTINE
+from wardstream.stream.status import read_purpose, read_status
 from wardstream.verify.reading import read_partition
 
+log = logging.getLogger(__name__)
+
 SHOWN = 20  # findings of one kind that are listed one by one
+SILENT_SECONDS = 3.0
+BEHIND = "is the stream running (`wardstream status`)?"
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -78,12 +84,12 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
     broker = Broker(settings.kafka, contracts)
     extents = broker.extents()
     with connect(settings.owner_url, "wardstream verify") as conn:
-        _wait(conn, extents, wait_seconds)
+        why_behind = _wait(settings, conn, extents, wait_seconds)
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             read_ledger(conn)  # the snapshot stands from here: nothing in it can be ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in broker.extents()}
-            return _Verification(settings, contracts, conn, extents, later).run()
+            return _Verification(settings, contracts, conn, extents, later, why_behind).run()
 
 
 def not_durable(settings: Settings) -> list[str]:
@@ -92,12 +98,25 @@ def not_durable(settings: Settings) -> list[str]:
         return [name for name in DURABLE if scalar(writer, "SELECT current_setting(%s)", [name]) == "off"]
 
 
-def _wait(conn: Connection, extents: list[Extent], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def _wait(settings: Settings, conn: Connection, extents: list[Extent], seconds: float) -> str:
+    """Wait for the stream to reach these ends, unless it was asked not to run; why it has not, in words."""
+    begun = time.monotonic()
+    said = False
+    while True:
         ledger = read_ledger(conn)
         if all(ledger.get((e.topic_id, e.partition), -1) >= e.end for e in extents):
-            return
+            return ""
+        purpose = read_purpose(conn, settings)
+        if purpose is not None and purpose.waits_on_purpose(purpose.waiting_pid):
+            return f"the stream is {purpose.turn.desired}, as was asked; `wardstream stream start` starts it"
+        waited = time.monotonic() - begun
+        if waited > seconds:
+            status = read_status(conn, settings)
+            blocked = status is not None and status.state == "blocked"
+            return f"the stream is blocked: {status.blocked_by}" if status and blocked else BEHIND
+        if waited > SILENT_SECONDS and not said:
+            said = True
+            log.info("waiting up to %.0f s for the stream to reach the topics' ends", seconds)
         time.sleep(0.2)
 
 
@@ -111,8 +130,10 @@ class _Verification:
         conn: Connection,
         extents: list[Extent],
         later: Mapping[tuple[str, int], int],
+        why_behind: str,
     ) -> None:
         self.settings = settings
+        self.why_behind = why_behind or BEHIND
         self.conn = conn
         self.extents = extents
         self.later = later
@@ -159,8 +180,8 @@ class _Verification:
         """Ranges and accepted gaps tile [first readable offset, ledger), and the ledger has reached the end."""
         where = f"topic {extent.topic} partition {extent.partition}{which}"
         if done is None or done < extent.end:
-            behind = f"{where}: committed up to offset {done or 0} of {extent.end}"
-            self.report.findings.append(f"{behind}; is the stream running (`wardstream status`)?")
+            behind = "nothing committed yet" if done is None else f"committed up to offset {done}"
+            self.report.findings.append(f"{where}: {behind} of {extent.end}; {self.why_behind}")
         end = self.later.get((extent.topic_id, extent.partition), extent.end)
         if done is not None and done > end:
             self.report.findings.append(f"{where}: committed up to offset {done}, but the broker has only {end}")

@@ -34,6 +34,7 @@ def read_partition(bootstrap_servers: str, topic: str, partition: int, start: in
             "enable.partition.eof": True,
             "queued.max.messages.kbytes": 32_768,
             "auto.offset.reset": "error",
+            "log_level": 2,
         }
     )
     try:

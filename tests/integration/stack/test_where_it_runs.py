@@ -60,8 +60,13 @@ def test_a_second_one_on_the_same_ports_is_told_which_and_what_to_type(one, tmp_
     assert answer.returncode == 1
     pid = stack.pids(one)["postgres"]
     assert f"postgres: port {one.postgres_port} is in use by process {pid} (postgres)" in answer.stderr
-    assert "what to type: WARDSTREAM_POSTGRES_PORT=ANOTHER_PORT wardstream up" in answer.stderr
+    assert f"what to type: WARDSTREAM_POSTGRES_PORT={one.postgres_port + 1000} wardstream up" in answer.stderr
     assert not in_the_process_table(second)
+
+
+def test_later_commands_know_the_ports_that_one_start_was_given(one):
+    assert one.postgres_port != Settings.model_fields["postgres_port"].default
+    assert Settings(state_dir=one.state_dir).postgres_port == one.postgres_port
 
 
 def test_two_side_by_side(begin, one, tmp_path):

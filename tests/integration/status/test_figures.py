@@ -87,6 +87,7 @@ def test_status_says_why_the_stream_does_not_begin(books: Books):
 def test_prometheus_gets_the_same_numbers(books: Books):
     # a topic that no other test knows: this process counts for all of them
     books.commit("rounds", 120, 5)
+    books.commit("well", 1, 5)
     books.refuse("rounds", "bad_avro", 1, 1)
     books.drive("running", os.getpid(), '{"rounds": {"0": 3}}')
     found = samples(generate_latest(metrics.registry(books.settings, lambda _: {"kafka": 9})).decode())
@@ -98,7 +99,7 @@ def test_prometheus_gets_the_same_numbers(books: Books):
     assert 0 <= found["wardstream_stream_heartbeat_age_seconds", ""] < 60
     assert found["wardstream_lag_events", "rounds"] == 3 and found["wardstream_events_per_second", "rounds"] == 2
     assert found["wardstream_last_commit_age_seconds", "rounds"] == pytest.approx(5, abs=60)
-    assert found["wardstream_quarantined_24h", "bad_avro"] == 1
+    assert found["wardstream_quarantined_24h", "bad_avro"] == 1 and found["wardstream_quarantined_24h", ""] == 0
     assert found["wardstream_events_received_total", "rounds"] == 0, "counted in this process, which committed nothing"
 
 

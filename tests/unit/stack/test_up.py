@@ -1,5 +1,6 @@
 """Ports, locks, steps, and what is printed."""
 
+import json
 import shlex
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from wardstream.settings import Settings
-from wardstream.stack import env, jars, parts, paths, up
+from wardstream.stack import config, env, jars, manager, parts, paths, up
 from wardstream.stack.errors import StackError
 from wardstream.stack.steps import Step, run_steps, wait_until
 
@@ -24,6 +25,42 @@ def test_a_busy_port_is_named_with_the_setting_that_moves_it(settings):
     assert caught.value.part == "kafka"
     assert f"port {busy.kafka_controller_port} is in use by process" in caught.value.why
     assert "WARDSTREAM_KAFKA_CONTROLLER_PORT=" in caught.value.what_to_type
+
+
+def test_all_busy_ports_are_named_at_once_with_a_line_that_moves_them(settings, monkeypatch):
+    monkeypatch.setattr(up, "_is_free", lambda port: port not in (19092, 20092, 18081))
+    busy = settings.model_copy(update={"kafka_port": 19092, "registry_port": 18081, "registry_management_port": 1})
+    with pytest.raises(StackError) as caught:
+        up.check_ports(busy, ["postgres", "kafka", "registry"])
+    assert "kafka: port 19092 is in use" in str(caught.value) and "registry: port 18081 is in use" in str(caught.value)
+    assert caught.value.what_to_type.startswith(
+        "WARDSTREAM_KAFKA_PORT=21092 WARDSTREAM_REGISTRY_PORT=19081 wardstream up"
+    )
+
+
+def test_the_ports_of_the_last_start_hold_unless_something_says_otherwise(make_settings, settings, monkeypatch):
+    moved = settings.model_copy(update={"kafka_port": 4711, "registry_port": 4712, "metrics_port": 4713})
+    for part in ("kafka", "registry", "stream"):
+        manager._remember(moved, part)
+    monkeypatch.setenv("WARDSTREAM_REGISTRY_PORT", "4714")
+    again = make_settings(state_dir=settings.state_dir, metrics_port=0)
+    assert (again.kafka_port, again.registry_port, again.metrics_port) == (4711, 4714, 0)
+    assert again.kafka_controller_port == settings.kafka_controller_port
+    assert again.postgres_port == settings.postgres_port
+    assert make_settings(state_dir=settings.state_dir / "another").kafka_port == settings.kafka_port
+    (settings.state_dir / "ports" / "kafka.json").write_text('{"kafka_por')
+    assert make_settings(state_dir=settings.state_dir).kafka_port == settings.kafka_port
+
+
+def test_a_shell_with_another_path_has_not_changed_the_settings(settings):
+    def launch(**env: str) -> parts.Launch:
+        return parts.Launch(["true"], settings.state_dir, env)
+
+    file = config.launch_file(settings, "scheduler")
+    file.write_text(json.dumps(manager._spec(settings, "scheduler", launch(PATH="/bin", A="1"))))
+    assert manager.same_launch(settings, "scheduler", launch(PATH="/venv/bin:/bin", A="1"))
+    assert not manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="2"))
+    assert not manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="1", B="2"))
 
 
 def test_every_port_setting_belongs_to_a_part(settings):
