@@ -40,10 +40,13 @@ class PortsOfLastStart(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """By field; a file of another version's or of nobody's making counts as none."""
+        """By field; a file that cannot be read counts as none: whoever may not look is told so by the first command."""
         state_dir = self.current_state.get("state_dir", self.settings_cls.model_fields["state_dir"].default)
         found: dict[str, Any] = {}
-        for file in sorted((Path(state_dir).expanduser() / "ports").glob("*.json")):
+        files: list[Path] = []
+        with contextlib.suppress(OSError):
+            files = sorted((Path(state_dir).expanduser() / "ports").glob("*.json"))
+        for file in files:
             with contextlib.suppress(OSError, ValueError):
                 found |= json.loads(file.read_text())
         return {name: port for name, port in found.items() if name.endswith("_port") and isinstance(port, int)}
