@@ -70,7 +70,7 @@ def _run(api: AirflowApi, dag_ids: tuple[str, ...] | list[str], say: Say) -> Non
         where = f"{api.base}/dags/{dag_id}/runs/{run_id}"
         if state != "success":
             raise AirflowError(f"{dag_id}: {state}; the log of its tasks says why: {where}")
-        say(f"Airflow: {dag_id:<22} {state} ({time.monotonic() - begun:.1f} s since)")
+        say(f"Airflow: {dag_id:<22} {state} after {time.monotonic() - begun:.1f} s")
 
 
 def _say_days(settings: Settings, say: Say) -> None:

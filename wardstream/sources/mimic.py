@@ -57,7 +57,7 @@ def events(folder: Path, zone: ZoneInfo, shuffle: int | None = None, recent: Rec
             else:
                 spool.add(topic, known)
         if recent:
-            log.info("%d facts are not known at the end of %s; held back", held_back, recent.window)
+            log.info("%d events lie after %s; held back", held_back, recent.window)
         yield from spool
 
 
