@@ -60,6 +60,7 @@ def session(settings: Settings) -> SparkSession:
         .config("spark.sql.warehouse.dir", str(settings.scratch_dir / "warehouse"))
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "1")
+        .config("spark.sql.adaptive.enabled", "false")  # streaming has none, and would warn
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
         .getOrCreate()
     )

@@ -20,6 +20,7 @@ from wardstream.stack.steps import Say, Step, run_steps, wait_until
 
 READY_SECONDS = {"postgres": 60.0, "kafka": 60.0, "registry": 90.0, "stream": 120.0}
 READY_SECONDS |= dict.fromkeys(AIRFLOW_PARTS, 120.0)
+AGAIN = ", started again: its settings or its environment changed"
 MODULES: dict[str, Server] = {"postgres": postgres, "kafka": kafka, "registry": registry, **airflow.PARTS}
 
 
@@ -91,31 +92,33 @@ def _start_server(settings: Settings, part: str, stop: threading.Event) -> str:
     if not running and hasattr(module, "prepare"):
         module.prepare(settings)
     launch: Launch = module.launch(settings)
+    again = ""
     if running and not manager.same_launch(settings, part, launch):
         if part not in AIRFLOW_PARTS:
             raise StackError(part, "it runs with other settings", "wardstream down; wardstream up")
         manager.stop(settings, part)
-        running = False
+        running, again = False, AGAIN
     if not running:
         manager.start(settings, part, launch)
     _wait_ready(settings, part, module.ready, stop)
     if part == "postgres":
         postgres.bootstrap(settings)
     where = "".join(f" on port {port}" for port in [*ports(settings, part).values()][:1])
-    return f"{'runs' if running else 'ready'}{where}"
+    return f"{'runs' if running else 'ready'}{where}{again}"
 
 
 def _start_stream(settings: Settings, stop: threading.Event) -> str:
     launch = stream_launch(settings)
     state = manager.states(settings).get("stream")
     running = state is not None and state.name in manager.ALIVE
+    again = ""
     if running and not manager.same_launch(settings, "stream", launch):
         manager.stop(settings, "stream")
-        running = False
+        running, again = False, AGAIN
     if not running:
         manager.start(settings, "stream", launch)
     _wait_ready(settings, "stream", stream_ready, stop)
-    return _purpose_in_words(settings) or ("runs" if running else "ready")
+    return (_purpose_in_words(settings) or ("runs" if running else "ready")) + again
 
 
 def _purpose_in_words(settings: Settings) -> str:
