@@ -81,6 +81,7 @@ def test_restart_takes_a_new_generation(clinic: Clinic) -> None:
 @pytest.mark.campaign
 def test_a_backfill_builds_a_day_once(clinic: Clinic) -> None:
     """By Airflow's own command, over the midnight of one day of the facility: one run builds it, the others skip."""
+    clinic.green("spark_processing_dag")
     day = clinic.rows("SELECT min(day) FROM ops.day_builds WHERE mart_table = 'daily_labs'")[0][0]
     midnight = datetime.combine(day, time.min, clinic.settings.zone).astimezone(UTC)
     before = {row[:2]: row for row in clinic.builds()}
