@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming import StreamingQuery
 
     from wardstream.contracts.model import Contract
+    from wardstream.contracts.registry import SchemaSource
     from wardstream.stream.driver import Driver
     from wardstream.stream.start import Start
 
@@ -87,21 +88,19 @@ def messages(records: DataFrame) -> DataFrame:
     )
 
 
-def judged(records: DataFrame, contracts: dict[str, Contract], registry_url: str) -> DataFrame:
+def judged(records: DataFrame, contracts: dict[str, Contract], source: SchemaSource) -> DataFrame:
     """Each message with its verdict and, where it is one, its event; on the executors, by the writer's schema."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    from wardstream.contracts.registry import SchemaSource
     from wardstream.stream.decode import Judge, judge_batches, judged_schema
 
-    judge = Judge(contracts, SchemaSource(registry_url))
-    return records.mapInArrow(judge_batches(judge), from_arrow_schema(judged_schema(contracts)))
+    return records.mapInArrow(judge_batches(Judge(contracts, source)), from_arrow_schema(judged_schema(contracts)))
 
 
 def start_query(spark: SparkSession, settings: Settings, start: Start, driver: Driver) -> StreamingQuery:
     """One streaming query over the start's topics, each batch handed to the driver's commit."""
     contracts = {topic: driver.contracts[topic] for topic in start.topics}
-    events = judged(messages(read(spark, settings, start)), contracts, settings.registry)
+    events = judged(messages(read(spark, settings, start)), contracts, driver.source)
     return (
         events.writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
         .option("checkpointLocation", str(start.checkpoint))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 Partition = tuple[str, int]  # topic name, partition number
@@ -34,6 +34,7 @@ class Broker:
 
     def __init__(self, bootstrap_servers: str, topics: Iterable[str]) -> None:
         self.topics = sorted(topics)
+        self._bootstrap_servers = bootstrap_servers
         # The client is kept: the futures of its calls die with it.
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000, "log_level": 2})
 
@@ -62,15 +63,34 @@ class Broker:
         ends = self._offsets(partitions, OffsetSpec.latest())
         return [Extent(t, described[t][0], p, starts[t, p], ends[t, p]) for t, p in sorted(partitions)]
 
-    def offsets_at(self, extents: Iterable[Extent], times: Mapping[str, int]) -> dict[Partition, int]:
-        """The first offset that was appended at or after its topic's time (ms since 1970); the end where none was."""
-        ends = {(e.topic, e.partition): e.end for e in extents if e.topic in times}
-        asked = {TopicPartition(t, p): OffsetSpec.for_timestamp(times[t]) for t, p in ends}
+    def offsets_at(self, extents: Iterable[Extent], times: Mapping[Partition, int]) -> dict[Partition, int]:
+        """The first offset that was appended at or after its partition's time (ms since 1970); its end where none was.
+
+        It can be the offset of a transaction's marker.
+        """
+        ends = {(e.topic, e.partition): e.end for e in extents if (e.topic, e.partition) in times}
+        asked = {TopicPartition(t, p): OffsetSpec.for_timestamp(times[t, p]) for t, p in ends}
         if not asked:
             return {}
         futures = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=15)
         found = {(at.topic, at.partition): int(future.result().offset) for at, future in futures.items()}
         return {at: offset if offset >= 0 else ends[at] for at, offset in found.items()}
+
+    def first_message(self, at: Partition, offset: int) -> tuple[int, int] | None:
+        """Offset and time of appending (ms since 1970) of the first message from an offset on; None where none is."""
+        options = {"group.id": "wardstream", "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 2}
+        consumer = Consumer({"bootstrap.servers": self._bootstrap_servers, **options})
+        try:
+            consumer.assign([TopicPartition(*at, offset)])
+            message = consumer.poll(15.0)
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            return None if error is not None else (message.offset(), message.timestamp()[1])
+        finally:
+            consumer.close()
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
         asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 from confluent_kafka import KafkaException
+from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +35,7 @@ from wardstream.settings import get_settings
 from wardstream.sources.commands import app as replay_app
 from wardstream.stack.airflow import environment as airflow_environment
 from wardstream.stack.commands import app
-from wardstream.stack.env import redact, stream_environment
+from wardstream.stack.env import faults_of_settings, redact, stream_environment
 from wardstream.stack.errors import StackError
 from wardstream.stack.postgres import binaries
 from wardstream.stream.commands import app as stream_app
@@ -201,6 +202,10 @@ def main() -> None:
         app()
     except StackError as error:
         typer.secho(redact(str(error), get_settings()), err=True, fg=typer.colors.RED)
+        raise SystemExit(1) from None
+    except ValidationError as error:
+        for fault in faults_of_settings(error):
+            typer.secho(fault, err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
     except EXPECTED as error:
         said = error.args[0].str() if isinstance(error, KafkaException) else str(error)

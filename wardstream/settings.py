@@ -13,8 +13,10 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -47,16 +49,20 @@ class PortsOfLastStart(PydanticBaseSettingsSource):
         with contextlib.suppress(OSError):
             files = sorted((Path(state_dir).expanduser() / "ports").glob("*.json"))
         for file in files:
-            with contextlib.suppress(OSError, ValueError):
-                found |= json.loads(file.read_text())
-        return {name: port for name, port in found.items() if name.endswith("_port") and isinstance(port, int)}
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                found |= dict(json.loads(file.read_text()))
+        return {name: port for name, port in found.items() if name.endswith("_port") and port in range(65_536)}
 
 
 class Settings(BaseSettings):
     """Settings, one environment variable each (prefix WARDSTREAM_ except for the four servers' usual names)."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WARDSTREAM_", env_file=PROJECT_ROOT / ".env", extra="ignore", populate_by_name=True
+        env_prefix="WARDSTREAM_",
+        env_file=PROJECT_ROOT / ".env",
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     @classmethod
@@ -130,7 +136,24 @@ class Settings(BaseSettings):
     @field_validator("facility_timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
-        ZoneInfo(value)
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, OSError) as error:
+            raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
+        return value
+
+    @field_validator("database_url", "owner_database_url")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        # Later it would be psycopg that says what is wrong, and quotes a piece of the password.
+        try:
+            hosts = str(conninfo_to_dict(value).get("host") or "")
+        except ProgrammingError:
+            hosts = "@"
+        if "@" in hosts:
+            raise ValueError(
+                "this is no URL of PostgreSQL; within a password write @ as %40, / as %2F, : as %3A and % as %25"
+            )
         return value
 
     @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir", "dags_dir")

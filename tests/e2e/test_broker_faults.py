@@ -1,6 +1,7 @@
 """Kafka or the registry is not what it was: the right data, or a clear stop that one command ends.
 
-Each fault comes while the stream runs; the long forms (`make proof`) do the same while it is stopped, and wait longer.
+In `make test` are those that take seconds; the others, those with the stream stopped and those that wait for long are
+`make proof`. What is found and accepted of lost offsets: tests/integration/contracts/test_gaps.py.
 """
 
 from __future__ import annotations
@@ -206,6 +207,24 @@ def test_kafkas_data_is_put_back_to_an_older_state(ward: Hospital, tmp_path: Pat
     assert ward.digest() == digest
 
 
+def test_the_registry_is_away_while_the_stream_runs(ward: Hospital) -> None:
+    """It was told all schemas at its start, and goes on; a replay that has begun does so, too."""
+    generation = ward.rows("SELECT generation, (SELECT count(*) FROM ops.quarantine) FROM ops.streams")
+    before = ward.committed()
+    replay = ward.begin("replay", "sample", "--pace", "300")
+    try:
+        wait_for("events of all topics", lambda: ward.committed() > before + 1000)
+        stack.stop_part(ward.settings, "registry")
+        away = ward.published()
+        wait_for("commits without the registry", lambda: ward.committed() > away + 300)
+    finally:
+        replay.kill()
+        replay.communicate()
+        stack.start_part(ward.settings, "registry")
+    ward.verified()
+    assert ward.rows("SELECT generation, (SELECT count(*) FROM ops.quarantine) FROM ops.streams") == generation
+
+
 @pytest.mark.campaign
 def test_the_registry_is_away(ward: Hospital) -> None:
     """Messages wait; none is blamed."""
@@ -317,10 +336,12 @@ def call(ward: Hospital, method: str, path: str, body: Any = None) -> Any:
 
 
 def registered_again(ward: Hospital, topic: str) -> int:
-    """The id of the topic's schema with another comment in it: another id, the same bytes."""
-    schema = json.loads(call(ward, "GET", f"/subjects/{topic}-value/versions/latest")["schema"])
-    body = {"schema": json.dumps({**schema, "doc": "as a test has it"})}
-    return int(call(ward, "POST", f"/subjects/{topic}-value/versions", body)["id"])
+    """The id of the topic's schema with a property of a test's own: another id (not so with `doc`), the same bytes."""
+    latest = call(ward, "GET", f"/subjects/{topic}-value/versions/latest")
+    body = {"schema": json.dumps({**json.loads(latest["schema"]), "note": "as a test has it"})}
+    new = int(call(ward, "POST", f"/subjects/{topic}-value/versions", body)["id"])
+    assert new != latest["id"]
+    return new
 
 
 def write_again(ward: Hospital, topic: str, schema_id: int) -> None:

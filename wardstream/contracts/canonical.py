@@ -54,11 +54,6 @@ class Canonical:
         return {name: _encode_sorted(form[name]) if name in form else None for name in names}
 
 
-def canonical_json(event: Mapping[str, Any], schema: Schema) -> bytes:
-    """The canonical JSON of one event. For many events keep a `Canonical`."""
-    return Canonical(schema).json(event)
-
-
 def content_hash(event: Mapping[str, Any], schema: Schema) -> bytes:
     """SHA-256 of the canonical JSON of one event: 32 bytes. For many events keep a `Canonical`."""
     return Canonical(schema).hash(event)

@@ -7,11 +7,12 @@ the registry says that an id does not exist (a fault of the message: `BadRecord`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
@@ -134,7 +135,7 @@ def _body(schema: Schema) -> dict[str, str]:
 
 @dataclass
 class SchemaSource:
-    """Schemas by id for the stream's executors: cached per process, connects when first asked, can be pickled."""
+    """Schemas by id, each asked for once. What it knows travels with it: Spark unpickles it anew for every task."""
 
     registry_url: str
     patience_seconds: float = 20.0
@@ -142,13 +143,22 @@ class SchemaSource:
     _unknown: dict[tuple[int, str], float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Only the address travels; each process asks for itself.
-        return {
-            "registry_url": self.registry_url,
-            "patience_seconds": self.patience_seconds,
-            "_known": {},
-            "_unknown": {},
-        }
+        return {**self.__dict__, "_unknown": {}}
+
+    def learn(self, topics: Iterable[str], patience_seconds: float) -> None:
+        """Every version that the registry has of these topics' schemas, so that nobody has to ask for them later.
+
+        RegistryUnavailableError after `patience_seconds` without an answer.
+        """
+        client = _Client(self.registry_url, patience_seconds)
+        for topic in topics:
+            versions = f"/subjects/{quote(f'{topic}-value', safe='')}/versions"
+            with contextlib.suppress(_NotFoundError):  # not registered yet, or taken away this moment
+                for version in client.get(versions):
+                    answer = client.get(f"{versions}/{version}")
+                    found = _writer_schema(answer)
+                    if found is not None:
+                        self._known[int(answer["id"]), topic] = found
 
     def lookup(self, schema_id: int, topic: str) -> WriterSchema:
         """The schema behind an id, whether or not a deployed contract has that version.
@@ -176,16 +186,20 @@ class SchemaSource:
         client = _Client(self.registry_url, self.patience_seconds)
         answer = client.get(f"/schemas/ids/{schema_id}")
         uses = client.get(f"/schemas/ids/{schema_id}/versions")
-        if answer.get("schemaType", "AVRO") != "AVRO" or subject not in {use.get("subject") for use in uses}:
-            return None
-        schema = json.loads(answer["schema"])
-        return WriterSchema(schema, fingerprint(schema)) if isinstance(schema, dict) else None
+        return _writer_schema(answer) if subject in {use.get("subject") for use in uses} else None
 
     def _remember_unknown(self, key: tuple[int, str]) -> None:
         now = time.monotonic()
         if len(self._unknown) > 10_000:  # a flood of different ids must not grow for ever
             self._unknown.clear()
         self._unknown[key] = now + _UNKNOWN_SECONDS
+
+
+def _writer_schema(answer: dict[str, Any]) -> WriterSchema | None:
+    if answer.get("schemaType", "AVRO") != "AVRO":
+        return None
+    schema = json.loads(answer["schema"])
+    return WriterSchema(schema, fingerprint(schema)) if isinstance(schema, dict) else None
 
 
 def _unknown(schema_id: int, topic: str) -> BadRecord:
@@ -198,6 +212,7 @@ class _Client:
     def __init__(self, url: str, patience_seconds: float) -> None:
         self._url = url.rstrip("/")
         self._patience = patience_seconds
+        self._attempt_seconds = min(_ATTEMPT_SECONDS, patience_seconds)
 
     def get(self, path: str) -> Any:
         return self.call("GET", path, None)
@@ -216,7 +231,7 @@ class _Client:
         request = urllib.request.Request(self._url + path, data=data, method=method, headers=_HEADERS)  # noqa: S310 - our setting
         where = f"{method} {path} at the schema registry ({self._url})"
         try:
-            with urllib.request.urlopen(request, timeout=_ATTEMPT_SECONDS) as answer:  # noqa: S310 - our setting
+            with urllib.request.urlopen(request, timeout=self._attempt_seconds) as answer:  # noqa: S310 - our setting
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             with error:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from wardstream.settings import PROJECT_ROOT, Settings
@@ -22,6 +22,17 @@ def variable(name: str, field: FieldInfo) -> str:
     """The environment variable of one setting."""
     alias = field.validation_alias
     return alias if isinstance(alias, str) else f"WARDSTREAM_{name.upper()}"
+
+
+def faults_of_settings(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, by environment variable; never a value."""
+    fields = Settings.model_fields
+    found = []
+    for fault in error.errors(include_input=False):
+        name = str(fault["loc"][0])
+        shown = variable(name, fields[name]) if name in fields else name
+        found.append(f"{shown}: {fault['msg'].removeprefix('Value error, ')}")
+    return found
 
 
 def plain(value: object) -> str:

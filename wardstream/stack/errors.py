@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class StackError(Exception):
@@ -13,7 +18,15 @@ class StackError(Exception):
         self.part = part
         self.why = why
         self.what_to_type = what_to_type
-        super().__init__(f"{part}: {why}" + (f"\n  what to type: {what_to_type}" if what_to_type else ""))
+        first = _activate() if "wardstream" in what_to_type else ""
+        super().__init__(f"{part}: {why}" + (f"\n  what to type: {first}{what_to_type}" if what_to_type else ""))
+
+
+def _activate() -> str:
+    """What puts `wardstream` on the path, where it is not: `make` runs it without."""
+    if shutil.which("wardstream"):
+        return ""
+    return f". {shlex.quote(os.path.relpath(Path(sys.prefix) / 'bin' / 'activate'))}; "
 
 
 NO_SPACE = ("No space left on device", "Disk quota exceeded")

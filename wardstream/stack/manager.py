@@ -28,7 +28,7 @@ from wardstream.stack.config import launch_file, life_file, manager_config
 from wardstream.stack.env import base_environment, redact
 from wardstream.stack.errors import StackError
 from wardstream.stack.launch import members
-from wardstream.stack.parts import AIRFLOW_PARTS, PARTS, Launch, ports
+from wardstream.stack.parts import AIRFLOW_PARTS, PARTS, PORTS, Launch, ports
 from wardstream.stack.paths import folder, log_file, make_outside_dir, outside_dir, run_dir, socket_file
 
 START_SECONDS = 10.0
@@ -140,7 +140,7 @@ def start(settings: Settings, part: str, launch: Launch) -> None:
 
 def _remember(settings: Settings, part: str) -> None:
     """Keep a part's ports for the commands after this one (`settings.PortsOfLastStart`)."""
-    chosen = {name.removeprefix("WARDSTREAM_").lower(): port for name, port in ports(settings, part).items()}
+    chosen = {name: getattr(settings, name) for name in PORTS.get(part, ())}
     if chosen:
         (folder(settings, "ports") / f"{part}.json").write_text(json.dumps(chosen))
 

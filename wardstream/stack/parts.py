@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from wardstream.settings import Settings
 
 AIRFLOW_PARTS = ("api-server", "scheduler", "dag-processor")
 PARTS = ("postgres", "kafka", "registry", "stream", *AIRFLOW_PARTS)
+PORTS = {
+    "postgres": ("postgres_port",),
+    "kafka": ("kafka_port", "kafka_controller_port"),
+    "registry": ("registry_port", "registry_management_port"),
+    "stream": ("metrics_port",),
+    "api-server": ("airflow_port",),
+}
+"""The settings that are ports of a part."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ class Server(Protocol):
         """Whether it works now."""
 
 
-def _is_embedded(address: str, port: int) -> bool:
+def is_embedded(address: str, port: int) -> bool:
+    """Whether an address (URL, or host:port) is that of a server of ours."""
     parts = urlsplit(address if "//" in address else f"//{address}")
     try:
         return parts.hostname in ("127.0.0.1", "localhost") and parts.port == port
@@ -56,13 +64,13 @@ def _is_embedded(address: str, port: int) -> bool:
 
 def embedded_parts(settings: Settings) -> list[str]:
     """The parts that run here: those whose address is the embedded one, whether it was set (`env`) or left empty."""
-    registry = _is_embedded(settings.registry, settings.registry_port)
+    registry = is_embedded(settings.registry, settings.registry_port)
     urls = (settings.database_url, settings.owner_database_url)
-    database = not all(url and not _is_embedded(url, settings.postgres_port) for url in urls)
+    database = not all(url and not is_embedded(url, settings.postgres_port) for url in urls)
     postgres = database or registry  # the registry keeps its schemas in PostgreSQL
     chosen = {
         "postgres": postgres,
-        "kafka": _is_embedded(settings.kafka, settings.kafka_port),
+        "kafka": is_embedded(settings.kafka, settings.kafka_port),
         "registry": registry,
         "stream": True,
         **dict.fromkeys(AIRFLOW_PARTS, settings.airflow and postgres),
@@ -73,20 +81,17 @@ def embedded_parts(settings: Settings) -> list[str]:
 def elsewhere(settings: Settings) -> dict[str, str]:
     """The servers that do not run here, with host and port of each: never a user's name or a password."""
     found = {}
-    if settings.database_url and not _is_embedded(settings.database_url, settings.postgres_port):
+    if settings.database_url and not is_embedded(settings.database_url, settings.postgres_port):
         found["database"] = _database_address(settings.database_url)
-    if not _is_embedded(settings.kafka, settings.kafka_port):
+    if not is_embedded(settings.kafka, settings.kafka_port):
         found["kafka"] = settings.kafka
-    if not _is_embedded(settings.registry, settings.registry_port):
+    if not is_embedded(settings.registry, settings.registry_port):
         found["registry"] = urlsplit(settings.registry).netloc.rpartition("@")[2]
     return found
 
 
 def _database_address(url: str) -> str:
-    try:
-        said = conninfo_to_dict(url)
-    except ProgrammingError:
-        return "DATABASE_URL cannot be read"
+    said = conninfo_to_dict(url)
     hosts, numbers = (
         str(said.get("host") or said.get("hostaddr") or "").split(","),
         str(said.get("port") or "5432").split(","),
@@ -96,12 +101,5 @@ def _database_address(url: str) -> str:
 
 def ports(settings: Settings, part: str) -> dict[str, int]:
     """The ports of a part, by the environment variable that sets each; the first is the one to show, 0 is none."""
-    names = {
-        "postgres": ["postgres_port"],
-        "kafka": ["kafka_port", "kafka_controller_port"],
-        "registry": ["registry_port", "registry_management_port"],
-        "stream": ["metrics_port"],
-        "api-server": ["airflow_port"],
-    }
-    chosen = {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in names.get(part, [])}
+    chosen = {f"WARDSTREAM_{name.upper()}": getattr(settings, name) for name in PORTS.get(part, ())}
     return {variable: port for variable, port in chosen.items() if port}

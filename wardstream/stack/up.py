@@ -10,12 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
+from psycopg.conninfo import conninfo_to_dict
 
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import airflow, jars, kafka, manager, paths, postgres, registry
 from wardstream.stack.env import stream_environment
 from wardstream.stack.errors import StackError, no_traceback, says_no_space
-from wardstream.stack.parts import AIRFLOW_PARTS, Launch, Server, embedded_parts, ports
+from wardstream.stack.parts import AIRFLOW_PARTS, Launch, Server, embedded_parts, is_embedded, ports
 from wardstream.stack.steps import Say, Step, run_steps, wait_until
 
 READY_SECONDS = {"postgres": 60.0, "kafka": 60.0, "registry": 90.0, "stream": 120.0}
@@ -103,6 +104,7 @@ def _start_server(settings: Settings, part: str, stop: threading.Event) -> str:
     _wait_ready(settings, part, module.ready, stop)
     if part == "postgres":
         postgres.bootstrap(settings)
+        check_passwords(settings)
     where = "".join(f" on port {port}" for port in [*ports(settings, part).values()][:1])
     return f"{'runs' if running else 'ready'}{where}{again}"
 
@@ -173,6 +175,20 @@ def _failed(settings: Settings, part: str, why: str) -> StackError:
     return StackError(part, f"{why}; the end of its log:\n{indented}", f"{to_type}; then wardstream up")
 
 
+def check_passwords(settings: Settings) -> None:
+    """An address of our own PostgreSQL that was put into a shell before `reset` has the passwords of before."""
+    chosen = {"DATABASE_URL": settings.database_url, "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_database_url}
+    old = []
+    for variable, url in chosen.items():
+        said = conninfo_to_dict(url) if is_embedded(url, settings.postgres_port) else {}
+        role = said.get("user")
+        if role in postgres.ROLES and said.get("password") not in (None, settings.password(str(role))):
+            old.append(variable)
+    if old:
+        why = f"{' and '.join(old)} in the environment or in .env: not the password of this stack's PostgreSQL"
+        raise StackError("postgres", why, f"unset {' '.join(old)}; wardstream up")
+
+
 def check_ports(settings: Settings, parts: list[str]) -> None:
     """Each port must be free or used by our own part; all busy ones are named, with the settings that move them."""
     alive = {part for part, state in manager.states(settings).items() if state.name in manager.ALIVE}
@@ -181,7 +197,7 @@ def check_ports(settings: Settings, parts: list[str]) -> None:
     if not busy:
         return
     why = "; ".join(f"{part}: port {port} is in use{_user_of(port)}" for part, variable, port in busy)
-    moved = [f"{variable}={_free_above(port)}" for _, variable, port in busy]
+    moved = [f"{variable}={_free_port_like(port)}" for _, variable, port in busy]
     to_type = f"{' '.join(moved)} wardstream up   (or other numbers; later commands know them)"
     raise StackError(busy[0][0], why.removeprefix(f"{busy[0][0]}: "), to_type)
 
@@ -196,9 +212,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_above(port: int) -> int:
-    """A free port with the same last digits, which people remember."""
-    return next((other for other in range(port + 1000, 65_536, 1000) if _is_free(other)), 0)
+def _free_port_like(port: int) -> int | str:
+    """A free port with the same last digits, which people remember; above where there is one."""
+    others = [*range(port + 1000, 65_536, 1000), *range(port - 1000, 1024, -1000)]
+    return next((other for other in others if _is_free(other)), "PORT")
 
 
 def _user_of(port: int) -> str:

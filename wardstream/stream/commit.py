@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pgpq
@@ -89,6 +90,16 @@ class Batch:
             "starts": [s.start for s in self.slices],
             "ends": [s.end for s in self.slices],
         }
+
+    def newest(self) -> list[datetime | None]:
+        """When the newest message of each slice was appended, broker's clock, UTC; None where it has none."""
+        found: dict[tuple[str, int], datetime] = {}
+        for rows in (*self.events.values(), self.rejects):
+            where = rows.select(["topic_id", "partition", "broker_time"]).group_by(["topic_id", "partition"])
+            for row in where.aggregate([("broker_time", "max")]).to_pylist():
+                at, time = (row["topic_id"], row["partition"]), row["broker_time_max"]
+                found[at] = max(time, found.get(at, time))
+        return [found.get((s.topic_id, s.partition)) for s in self.slices]
 
 
 @dataclass
@@ -257,7 +268,7 @@ class Committer:
             if ids.get(part.topic) != part.topic_id:
                 raise BrokerChanged(f"topic {part.topic} is not the one this batch was planned from: its id changed")
         statement = trusted(self.plan.protocol["advance_ledger"])
-        moved = self.conn.execute(statement, {**batch.parameters(), **self.mine}).rowcount
+        moved = self.conn.execute(statement, {**batch.parameters(), "newest": batch.newest(), **self.mine}).rowcount
         if moved != len(batch.slices):
             generation = scalar(self.conn, "SELECT generation FROM ops.streams WHERE stream = %(stream)s", self.mine)
             # Only a greater one: after a restore of the database it can be smaller or missing, and nobody else writes.

@@ -63,7 +63,7 @@ class Judged:
 
 @dataclass
 class Judge:
-    """Decodes and validates messages of all topics. Can be pickled; keeps what it learned per process."""
+    """Decodes and validates messages of all topics. Can be pickled, with the schemas that its source knows."""
 
     contracts: Mapping[str, Contract]
     source: SchemaSource

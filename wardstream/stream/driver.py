@@ -20,7 +20,6 @@ from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 from tenacity import (
-    RetryCallState,
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
@@ -28,14 +27,15 @@ from tenacity import (
     wait_exponential,
 )
 
-from wardstream.broker import Broker, Partition, TopicMissing
+from wardstream.broker import Broker, Extent, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
-from wardstream.contracts.registry import RegistryUnavailableError
+from wardstream.contracts.registry import RegistryUnavailableError, SchemaSource
 from wardstream.database import Connection, MissingTable, connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream import metrics
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
+from wardstream.stream.gaps import written_over
 from wardstream.stream.lag import lag_of, read_ledger
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.meaning import Meanings
@@ -84,12 +84,15 @@ class Driver:
         self._entered: frozenset[Partition] = frozenset()
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
+        self.source = SchemaSource(settings.registry)
+        """The schemas that executors know without asking: from `starts` on, all that the registry had then."""
 
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
-        ids, offsets = self._enter_partitions()
-        check_drain(self.turn.drain_to, ids)
-        self._meanings.check_known()
+        extents, offsets = self._enter_partitions()
+        check_drain(self.turn.drain_to, extents)
+        self.source = self._meanings.check_known(self.contracts)
+        ids = {extent.topic: extent.topic_id for extent in extents}
         groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         most = max(1, self.settings.stream_max_offsets // len(groups) // 10**self.lease.fruitless_starts)
@@ -127,16 +130,10 @@ class Driver:
         found = sort_out(collect(), self.contracts, start.topic_ids)
         self._meanings.check(found)
         batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
-
-        def waiting(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            log.warning("%s; the batch is tried again", type(error).__name__)
-
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
             wait=wait_exponential(multiplier=0.2, max=2),
             stop=stop_after_delay(DATABASE_PATIENCE_SECONDS) | stop_when_event_set(self.stop_requested),
-            before_sleep=waiting,
             reraise=True,
         )
         outcome: Outcome | None = patience(self._attempt, start, batch)
@@ -150,8 +147,10 @@ class Driver:
             if again and committer.was_committed(batch):
                 return None
             return committer.commit(batch)
-        except psycopg.OperationalError:
-            self._committers.pop(start.topics, None)
+        except (psycopg.OperationalError, KafkaException) as error:
+            log.warning("%s; the batch is tried again", type(error).__name__)
+            if isinstance(error, psycopg.OperationalError):
+                self._committers.pop(start.topics, None)
             raise
 
     def _committer(self, start: Start) -> Committer:
@@ -164,14 +163,14 @@ class Driver:
             )
         return self._committers[start.topics]
 
-    def _enter_partitions(self) -> tuple[dict[str, str], dict[Partition, int]]:
-        """Every partition that the broker lists now gets its row in the ledger; topic ids, and where to begin."""
+    def _enter_partitions(self) -> tuple[list[Extent], dict[Partition, int]]:
+        """Every partition that the broker lists now gets its row in the ledger; their extents, and where to begin."""
         with connect(self.settings.writer_url, session_name("ledger", self.stream)) as conn:
             self.lease.register(conn)
             extents = self.broker.extents()
-            offsets = open_ledger(conn, extents)
+            offsets = open_ledger(conn, extents, written_over(conn, self.broker, extents))
         self._entered = frozenset(offsets)
-        return {extent.topic: extent.topic_id for extent in extents}, offsets
+        return extents, offsets
 
     def measure(self) -> None:
         """Find out, for the heartbeat to write, what is not committed yet and which topics are behind."""
@@ -183,9 +182,11 @@ class Driver:
         lag = lag_of(extents, ledger)
         now = datetime.now(UTC)
         due = {
-            topic: int((now - timedelta(seconds=self.contracts[topic].freshness_seconds)).timestamp() * 1000)
-            for topic, partitions in lag.items()
-            if any(partitions.values())
+            (e.topic, e.partition): int(
+                (now - timedelta(seconds=self.contracts[e.topic].freshness_seconds)).timestamp() * 1000
+            )
+            for e in extents
+            if any(lag[e.topic].values())
         }
         late = {topic for (topic, p), offset in self.broker.offsets_at(extents, due).items() if done[topic, p] < offset}
         before = self.lease.behind_since
@@ -199,7 +200,7 @@ class Driver:
         while not self.stop_requested.wait(HEARTBEAT_SECONDS):
             try:
                 self.measure()
-            except (psycopg.Error, KafkaException, TopicMissing) as error:
+            except Exception as error:  # noqa: BLE001 - a thread that died would leave the lag of then standing for ever
                 self.lease.lag = {}
                 log.warning("lag is not known: %s", type(error).__name__)
 
@@ -293,7 +294,6 @@ def _stream(
     spark.sparkContext.setLogLevel("WARN")
     queries = [start_query(spark, driver.settings, start, driver) for start in starts]
     driver.lease.say("running")
-    driver.lease.beat()
     log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))
     code = _watch(driver, queries)
     spark.stop()

@@ -6,20 +6,20 @@ end: that log is gone, nothing more comes from it, and what was committed from i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
-from wardstream.broker import Broker, Extent
+from wardstream.broker import Broker, Extent, Partition
 from wardstream.contracts.model import load_contracts
 from wardstream.database import Connection, connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
 
 OPEN_LOGS = """
-SELECT l.topic, l.topic_id, l.partition, l.next_offset FROM ops.ledger AS l
+SELECT l.topic, l.topic_id, l.partition, l.next_offset, l.newest FROM ops.ledger AS l
 WHERE l.topic = ANY(%s) AND NOT EXISTS (
     SELECT FROM ops.gaps AS g WHERE g.topic_id = l.topic_id AND g.partition = l.partition AND g.end_offset IS NULL
 )
@@ -49,24 +49,49 @@ class Loss:
         if self.kind == "expired":
             return f"{where}, but the broker's log begins at {self.end}: offsets {self.start} to {self.end} are lost"
         if self.kind == "put back":
-            return f"{where}, but the broker's log ends at {self.log_end}: its data was put back to an older state"
+            ends = f"ends at {self.log_end}" if (self.log_end or 0) < self.start else "has younger messages before it"
+            return f"{where}, but the broker's log {ends}: its data was put back to an older state"
         return (
             f"{where} of topic id {self.topic_id}, which the broker no longer has: the topic was made again, and what"
             " came after that offset is lost"
         )
 
 
-def losses(conn: Connection, extents: Iterable[Extent]) -> list[Loss]:
-    """What is lost of the logs that the ledger has open, by topic and partition; nothing as a rule."""
+def written_over(conn: Connection, broker: Broker, extents: Iterable[Extent]) -> frozenset[Partition]:
+    """Partitions that were put back to an older state and have grown beyond the ledger's offset since.
+
+    Such a log has a message before that offset that was appended later than all that was committed. The broker is
+    asked, and read at one offset where its answer leaves a doubt: markers of transactions have times, too.
+    """
+    now = {(e.topic, e.topic_id, e.partition) for e in extents}
+    ledger = {
+        (topic, partition): (offset, round(newest.timestamp() * 1000))
+        for topic, topic_id, partition, offset, newest in conn.execute(OPEN_LOGS, [sorted({t for t, *_ in now})])
+        if newest is not None and (topic, topic_id, partition) in now
+    }
+    found = set()
+    for at, first in broker.offsets_at(extents, {at: newest + 1 for at, (_, newest) in ledger.items()}).items():
+        offset, newest = ledger[at]
+        younger = broker.first_message(at, first) if first < offset else None
+        if younger is not None and younger[0] < offset and younger[1] > newest:
+            found.add(at)
+    return frozenset(found)
+
+
+def losses(conn: Connection, extents: Iterable[Extent], over: Set[Partition]) -> list[Loss]:
+    """What is lost of the logs that the ledger has open, by topic and partition; nothing as a rule.
+
+    `over`: partitions that are `written_over`.
+    """
     now = {(e.topic, e.topic_id, e.partition): e for e in extents}
     found = []
-    for topic, topic_id, partition, offset in conn.execute(OPEN_LOGS, [sorted({topic for topic, *_ in now})]):
+    for topic, topic_id, partition, offset, _ in conn.execute(OPEN_LOGS, [sorted({topic for topic, *_ in now})]):
         extent = now.get((topic, topic_id, partition))
         if extent is None:
             found.append(Loss("made again", topic, topic_id, partition, offset, None))
         elif offset < extent.start:
             found.append(Loss("expired", topic, topic_id, partition, offset, extent.start))
-        elif offset > extent.end:
+        elif offset > extent.end or (topic, partition) in over:
             found.append(Loss("put back", topic, topic_id, partition, offset, None, extent.end))
     return found
 
@@ -74,7 +99,12 @@ def losses(conn: Connection, extents: Iterable[Extent]) -> list[Loss]:
 def find(settings: Settings) -> list[Loss]:
     """What is lost now; KafkaException, TopicMissing or psycopg.OperationalError where a server cannot be asked."""
     with connect(settings.owner_url, "wardstream accept-gap") as conn:
-        return losses(conn, Broker(settings.kafka, load_contracts(settings.schemas_dir)).extents())
+        return _losses_now(conn, Broker(settings.kafka, load_contracts(settings.schemas_dir)))
+
+
+def _losses_now(conn: Connection, broker: Broker) -> list[Loss]:
+    extents = broker.extents()
+    return losses(conn, extents, written_over(conn, broker, extents))
 
 
 def accept(settings: Settings, shown: list[Loss], reason: str, by: str) -> None:
@@ -86,7 +116,7 @@ def accept(settings: Settings, shown: list[Loss], reason: str, by: str) -> None:
     broker = Broker(settings.kafka, load_contracts(settings.schemas_dir))
     with connect(settings.owner_url, "wardstream accept-gap") as conn, conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
-        lost = losses(conn, broker.extents())
+        lost = _losses_now(conn, broker)
         if [replace(loss, log_end=None) for loss in lost] != [replace(loss, log_end=None) for loss in shown]:
             raise Changed("something else is lost now than a moment ago; nothing was accepted, look again")
         for loss in lost:

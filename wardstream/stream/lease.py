@@ -64,6 +64,7 @@ class Lease:
         self._backends: set[int] = set()
         self._locked = False
         self._stop = threading.Event()
+        self._news = threading.Event()
 
     def take(self, restarts: int = 0) -> int:
         """Wait until the stream is free or its driver is dead, then take the next generation.
@@ -133,7 +134,11 @@ class Lease:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
+        while True:
+            self._news.wait(HEARTBEAT_SECONDS)
+            self._news.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.beat()
                 # After a lost connection the server may still hold the lock for our own old session.
@@ -146,8 +151,9 @@ class Lease:
                 self._reconnect()
 
     def say(self, state: str, blocked_by: str | None = None) -> None:
-        """What the next heartbeats tell: the state, and what keeps the driver from reading where something does."""
+        """What heartbeats tell from now on: the state, and what keeps the driver from reading where something does."""
         self.state, self.blocked_by = state, blocked_by
+        self._news.set()
 
     def beat(self) -> None:
         """One heartbeat; AnotherDriver where the generation is no longer ours."""
@@ -177,6 +183,7 @@ class Lease:
     def release(self, as_asked: bool = True) -> None:
         """Last words of a driver that leaves by itself, as it was asked to or because it had to."""
         self._stop.set()
+        self._news.set()
         with contextlib.suppress(psycopg.Error):  # PostgreSQL may be away; its heartbeat then says enough
             self._conn.execute(
                 "UPDATE ops.streams SET state = %s, blocked_by = NULL WHERE stream = %s AND generation = %s",

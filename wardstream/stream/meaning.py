@@ -7,7 +7,7 @@ none: then old messages would be misread, or refused as unknown although they ar
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Iterable
 
 import pyarrow.compute as pc
 
@@ -21,20 +21,26 @@ from wardstream.stream.decode import Sorted
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
-UNASKED_SECONDS = 10.0  # after a registry that did not answer: batches of known ids must not each wait for it
+IMPATIENCE_SECONDS = 0.2  # once it did not answer, until it does: batches of known ids must not each wait for it
 Known = dict[tuple[int, str], int]  # fingerprint of the schema's meaning, by id and topic
 
 
 class Meanings:
-    """Asks the registry anew each time: executors keep what an id meant when they met it first, and so cannot know."""
+    """Asks the registry anew each time: executors are told at the start what ids mean, and so cannot know."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._ask_again_at = 0.0
+        self._patience = PATIENCE_SECONDS
 
-    def check_known(self) -> None:
-        """Every id that was ever met; BrokerChanged where one means something else, RegistryUnavailableError."""
-        self._compare(self._known())
+    def check_known(self, topics: Iterable[str]) -> SchemaSource:
+        """Every id that was ever met; BrokerChanged where one means something else, RegistryUnavailableError.
+
+        Returns all that the registry has for these topics, so that the stream can do without it from then on.
+        """
+        source = SchemaSource(self._settings.registry)
+        source.learn(topics, PATIENCE_SECONDS)
+        _compare(source, self._known())
+        return source
 
     def check(self, found: Sorted) -> None:
         """The ids of a batch that is decoded and not yet committed.
@@ -47,28 +53,30 @@ class Meanings:
             ids = set(zip(refused["schema_id"].to_pylist(), refused["topic"].to_pylist(), strict=True))
             for schema_id, topic in sorted(ids & self._known().keys()):
                 raise BrokerChanged(_gone(schema_id, topic))
-        if time.monotonic() < self._ask_again_at:
-            return
+        now = SchemaSource(self._settings.registry, self._patience)
         try:
-            self._compare({(schema_id, topic): fingerprint for schema_id, topic, fingerprint in found.schema_ids})
+            _compare(now, {(schema_id, topic): fingerprint for schema_id, topic, fingerprint in found.schema_ids})
         except RegistryUnavailableError as error:
-            self._ask_again_at = time.monotonic() + UNASKED_SECONDS
-            log.warning("whether schema ids mean what they meant is not known: %s", error)
+            if self._patience == PATIENCE_SECONDS:
+                log.warning("whether schema ids mean what they meant is not known: %s", error)
+            self._patience = IMPATIENCE_SECONDS
+        else:
+            self._patience = PATIENCE_SECONDS
 
     def _known(self) -> Known:
         with connect(self._settings.writer_url, "wardstream meaning") as conn:
             rows = conn.execute("SELECT schema_id, topic, fingerprint FROM ops.schema_ids").fetchall()
         return {(schema_id, topic): fingerprint for schema_id, topic, fingerprint in rows}
 
-    def _compare(self, known: Known) -> None:
-        source = SchemaSource(self._settings.registry, PATIENCE_SECONDS)
-        for (schema_id, topic), fingerprint in sorted(known.items()):
-            try:
-                now = source.lookup(schema_id, topic).fingerprint
-            except BadRecord:
-                raise BrokerChanged(_gone(schema_id, topic)) from None
-            if now != fingerprint:
-                raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
+
+def _compare(source: SchemaSource, known: Known) -> None:
+    for (schema_id, topic), fingerprint in sorted(known.items()):
+        try:
+            now = source.lookup(schema_id, topic).fingerprint
+        except BadRecord:
+            raise BrokerChanged(_gone(schema_id, topic)) from None
+        if now != fingerprint:
+            raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
 
 
 def _gone(schema_id: int, topic: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +58,11 @@ class Start:
         return {(t, int(p)): int(o) for t, partitions in json.loads(lines[2]).items() for p, o in partitions.items()}
 
 
-def open_ledger(conn: Connection, extents: list[Extent]) -> dict[Partition, int]:
+def open_ledger(conn: Connection, extents: list[Extent], over: Set[Partition] = frozenset()) -> dict[Partition, int]:
     """The first offset to read of every partition the broker lists; new partitions enter the ledger.
 
-    Raises BrokerChanged where a topic was made again or where the ledger's offset is not within the broker's log:
-    something is lost, and only a person may decide to go on.
+    Raises BrokerChanged where a topic was made again, where the ledger's offset is not within the broker's log, and
+    for the partitions of `over` (`gaps.written_over`): something is lost, and only a person may decide to go on.
     """
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
@@ -72,19 +72,24 @@ def open_ledger(conn: Connection, extents: list[Extent]) -> dict[Partition, int]
                 " ON CONFLICT DO NOTHING",
                 [extent.topic_id, extent.partition, extent.topic, extent.start],
             )
-        lost = losses(conn, extents)
+        lost = losses(conn, extents, over)
         if lost:
             raise BrokerChanged("; ".join(map(str, lost)) + f"; see {BLOCKED_RUNBOOK}")
         ledger = read_ledger(conn)
     return {(e.topic, e.partition): ledger[e.topic_id, e.partition] for e in extents}
 
 
-def check_drain(drain_to: Mapping[str, Mapping[str, int]] | None, topic_ids: Mapping[str, str]) -> None:
-    """BrokerChanged where a drain was asked for on a topic that was made again since: it could never be done."""
-    gone = sorted(set(drain_to or ()) - set(topic_ids.values()))
+def check_drain(drain_to: Mapping[str, Mapping[str, int]] | None, extents: list[Extent]) -> None:
+    """BrokerChanged where a drain was asked for up to what the broker no longer has: it could never be done.
+
+    As with a topic that was made again since, or whose data was put back to an older state.
+    """
+    ends = {(e.topic_id, e.partition): e.end for e in extents}
+    wanted = {(i, int(p)): end for i, partitions in (drain_to or {}).items() for p, end in partitions.items()}
+    gone = [f"topic id {i} partition {p} offset {end}" for (i, p), end in wanted.items() if ends.get((i, p), -1) < end]
     if gone:
         raise BrokerChanged(
-            f"a drain was asked for of topic ids {', '.join(gone)}, which the broker no longer has: ask again with"
+            f"a drain was asked for up to {', '.join(sorted(gone))}, which the broker no longer has: ask again with"
             " `wardstream stream drain` or `wardstream stream start`"
         )
 

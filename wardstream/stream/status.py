@@ -10,7 +10,7 @@ import psycopg
 
 from wardstream.database import Connection, connect, trusted
 from wardstream.settings import Settings
-from wardstream.stream.lag import Lag, total
+from wardstream.stream.lag import Lag
 from wardstream.stream.turn import ControlMissing, Turn, look
 
 STREAM = "main"
@@ -33,11 +33,6 @@ class StreamStatus:
     def ready(self) -> bool:
         """Whether a driver runs its query and shows signs of life."""
         return self.state == "running" and self.heartbeat_age_s < FRESH_SECONDS
-
-    @property
-    def lag(self) -> int | None:
-        """Events not yet committed over all partitions, None where it is not known."""
-        return total(self.lag_by_partition)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.integration.commit.bench import Bench, from_offset
-from tests.integration.commit.facts import lab, stay
+from tests.integration.commit.facts import LATER, lab, stay
 from wardstream.stream.commit import Batch, BrokerChanged, CountsDoNotAddUp, Fenced, NotOurs
 
 LABS = ("id-of-labs", 0)
@@ -58,6 +59,30 @@ def test_one_batch(bench):
     assert (range_["received"], range_["stored"], range_["duplicate"], range_["quarantined"]) == (5, 3, 1, 1)
     assert bench.row("ops.ledger", "topic = 'labs'")["next_offset"] == 5
     assert bench.row("ops.streams")["last_commit_at"] is not None
+
+
+def test_the_ledger_keeps_the_time_of_the_newest_message(bench):
+    """Of stored, repeated and refused ones alike; it never goes back."""
+    hour = timedelta(hours=1)
+
+    def commit(late: timedelta, *facts: Any) -> Any:
+        batch = bench.batch(facts)
+
+        def at(rows: pa.Table) -> pa.Table:
+            times = pa.array([LATER] * (rows.num_rows - 1) + [LATER + late], rows.schema.field("broker_time").type)
+            return rows.set_column(rows.column_names.index("broker_time"), "broker_time", times)
+
+        events = {topic: at(rows) for topic, rows in batch.events.items()}
+        rejects = at(batch.rejects) if batch.rejects.num_rows else batch.rejects
+        bench.committer.commit(replace(batch, events=events, rejects=rejects))
+        return bench.row("ops.ledger", "topic = 'labs'")["newest"]
+
+    assert bench.row("ops.ledger", "topic = 'labs'")["newest"] is None
+    assert commit(hour, *labs(3)) == LATER + hour
+    assert commit(2 * hour, *labs(3)) == LATER + 2 * hour, "all were duplicates"
+    assert commit(3 * hour, ("labs", b"no Avro")) == LATER + 3 * hour
+    assert commit(hour, *labs(4)) == LATER + 3 * hour
+    assert bench.row("ops.ledger", "topic = 'patients'")["newest"] is None
     assert bench.row("ops.schema_ids")["topic"] == "labs"
 
 

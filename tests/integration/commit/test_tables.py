@@ -205,3 +205,17 @@ def test_migrations_go_back_to_nothing_and_forward_again(server):
 def _catalogue(settings: Settings) -> list[tuple[Any, ...]]:
     with connect(settings.owner_url, "test") as conn:
         return conn.execute(CATALOGUE, {"schemas": SCHEMAS}).fetchall()
+
+
+def test_what_a_mart_is_keyed_by_fits_into_an_index(owner):
+    """PostgreSQL refuses a key of more than 2,704 bytes, and so would refuse the day, and each build of it."""
+    marts = [table for table, is_table in relations(owner, "mart") if is_table and table.startswith("daily_")]
+    for mart in marts:
+        keys = set(primary_key_of(owner, f"mart.{mart}")) - {"day"}
+        longest = {
+            key: contract.properties[key].get("logicalTypeOptions", {}).get("maxLength", 10**6)
+            for contract in CONTRACTS.values()
+            for key in keys & set(contract.properties)
+        }
+        assert keys <= set(longest), f"{mart}: keys are fields of a contract"
+        assert 4 * sum(longest.values()) < 2_600, f"{mart}: four bytes a letter; {longest}"

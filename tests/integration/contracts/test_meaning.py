@@ -61,16 +61,31 @@ def test_before_a_start_every_id_is_asked_for(settings: Settings, contracts: dic
     number = schema_id(settings.registry, labs.subject, labs.latest)
     right = SchemaSource(settings.registry).lookup(number, "labs").fingerprint
     met.execute("INSERT INTO ops.schema_ids (schema_id, topic, fingerprint) VALUES (%s, 'labs', %s)", [number, right])
-    Meanings(settings).check_known()
+    source = Meanings(settings).check_known(contracts)
+    assert source.lookup(number, "labs").schema == labs.latest
     met.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint + 1")
     with pytest.raises(BrokerChanged, match=f"schema id {number} of topic labs no longer means"):
-        Meanings(settings).check_known()
+        Meanings(settings).check_known(contracts)
 
 
 def test_a_registry_that_is_away_keeps_no_decoded_batch_waiting(settings: Settings, caplog: pytest.LogCaptureFixture):
     away = settings.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{free_ports(1)[0]}"})
     meanings = Meanings(away)
     batch = Sorted({}, NOTHING, frozenset({(1, "labs", 1)}))
-    meanings.check(batch)
-    meanings.check(batch)  # which does not ask again so soon
-    assert [line for line in caplog.messages if "is not known" in line] == caplog.messages[-1:]
+    for _ in range(3):
+        meanings.check(batch)
+    assert len([line for line in caplog.messages if "is not known" in line]) == 1, "said once"
+
+
+def test_a_registry_that_is_back_is_asked_at_once(settings: Settings, contracts: dict[str, Contract]):
+    """It may be back with other data: a batch decoded by what was known may then mean something else."""
+    labs = contracts["labs"]
+    number = schema_id(settings.registry, labs.subject, labs.latest)
+    right = SchemaSource(settings.registry).lookup(number, "labs").fingerprint
+    asked = settings.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{free_ports(1)[0]}"})
+    meanings = Meanings(asked)
+    wrong = Sorted({}, NOTHING, frozenset({(number, "labs", right + 1)}))
+    meanings.check(wrong)
+    asked.schema_registry_url = settings.registry
+    with pytest.raises(BrokerChanged, match="no longer means"):
+        meanings.check(wrong)

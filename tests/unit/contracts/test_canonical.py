@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.contracts import made_up
 from tests.unit.contracts.strategies import events
-from wardstream.contracts.canonical import Canonical, canonical_json, content_hash, json_fields
+from wardstream.contracts.canonical import Canonical, content_hash, json_fields
 from wardstream.contracts.codec import Decoder, Encoder, split
 from wardstream.contracts.model import load_contracts
 from wardstream.settings import PROJECT_ROOT
@@ -35,7 +35,7 @@ LAB = {
 
 def test_golden_labs():
     # These two values are a promise: history is keyed by such hashes. A change of them needs a new column, not an edit.
-    assert canonical_json(LAB, LABS).decode() == (
+    assert Canonical(LABS).json(LAB).decode() == (
         '{"event_id":"0b9c2ac2-2f0c-5a0e-a1b1-2f8d9f0a1b2c","event_time":6145186860000000,"kind":"resulted",'
         '"lab_result_id":"6244565","patient_id":"10006","recorded_at":6145186860000000,"source":"mimic-iii",'
         '"unit":"µg/dL","value_number":10.0,"value_text":"10.0"}'
@@ -44,7 +44,7 @@ def test_golden_labs():
 
 
 def test_golden_nested():
-    assert canonical_json(made_up.event(), V1).decode() == (
+    assert Canonical(V1).json(made_up.event()).decode() == (
         '{"address":{"height":-0.0,"since":-3,"street":"Änderung 1"},"count":7,"day":20000,"done":false,'
         '"event_id":"e1","event_time":1772439300000000,"kind":"seen","patient_id":"p1","raw":"00ff","recorded_at":1772439300000001,'
         '"scores":{"a":2.0,"z":1.5},"source":"test","tags":["b","a"],"visit_id":"v1"}'
@@ -58,7 +58,7 @@ def test_whole_numbers_in_a_double_have_one_form():
 
 @pytest.mark.parametrize("seq, there", [(0, False), (1, True), (-1, True)])
 def test_a_default_is_left_out(seq: int, there: bool):
-    assert (b"source_seq" in canonical_json({**LAB, "source_seq": seq}, LABS)) is there
+    assert (b"source_seq" in Canonical(LABS).json({**LAB, "source_seq": seq})) is there
 
 
 def test_missing_null_and_default_are_the_same():
@@ -68,8 +68,8 @@ def test_missing_null_and_default_are_the_same():
 
 def test_minus_zero_is_not_the_default_zero():
     schema: dict[str, Any] = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "double", "default": 0}]}
-    assert canonical_json({"a": 0.0}, schema) == b"{}"
-    assert canonical_json({"a": -0.0}, schema) == b'{"a":-0.0}'
+    assert Canonical(schema).json({"a": 0.0}) == b"{}"
+    assert Canonical(schema).json({"a": -0.0}) == b'{"a":-0.0}'
 
 
 def test_defaults_of_every_type_are_recognized():
@@ -82,9 +82,9 @@ def test_defaults_of_every_type_are_recognized():
         {"name": "u", "type": ["string", "null"], "default": "s"},
     ]
     schema = {"type": "record", "name": "r", "fields": fields}
-    assert canonical_json({"b": b"\xff", "r": {"x": 3}, "l": [b"a"], "m": {"k": 1.0}, "u": "s"}, schema) == b"{}"
+    assert Canonical(schema).json({"b": b"\xff", "r": {"x": 3}, "l": [b"a"], "m": {"k": 1.0}, "u": "s"}) == b"{}"
     other: dict[str, Any] = {"b": b"\xfe", "r": {"x": 4}, "l": [], "m": {}, "u": None}
-    assert canonical_json(other, schema) == b'{"b":"fe","l":[],"m":{},"r":{"x":4}}'
+    assert Canonical(schema).json(other) == b'{"b":"fe","l":[],"m":{},"r":{"x":4}}'
 
 
 def test_nulls_in_arrays_and_maps_stay():
@@ -94,14 +94,14 @@ def test_nulls_in_arrays_and_maps_stay():
             kind = field["type"][1]
             kind["items" if "items" in kind else "values"] = ["null", "bytes"]
     event = made_up.event(tags=[None, b"a"], scores={"x": None})
-    assert b'"scores":{"x":null}' in canonical_json(event, schema)
-    assert b'"tags":[null,"61"]' in canonical_json(event, schema)
+    assert b'"scores":{"x":null}' in Canonical(schema).json(event)
+    assert b'"tags":[null,"61"]' in Canonical(schema).json(event)
 
 
 def test_a_union_of_several_types_still_has_a_form():
     kinds = ["null", "bytes", "long", {"type": "array", "items": "bytes"}]
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": kinds}]}
-    assert [canonical_json({"a": v}, schema) for v in (b"\x01", 1, [b"\x02"])] == [
+    assert [Canonical(schema).json({"a": v}) for v in (b"\x01", 1, [b"\x02"])] == [
         b'{"a":"01"}',
         b'{"a":1}',
         b'{"a":["02"]}',
@@ -130,7 +130,7 @@ def test_another_value_has_another_form(event: dict[str, Any], name: str, data: 
     other = copy.deepcopy(event)
     other[name] = data.draw(events(V1))[name]
     same = json.dumps(_plain(event[name]), sort_keys=True) == json.dumps(_plain(other[name]), sort_keys=True)
-    assert (canonical_json(event, V1) == canonical_json(other, V1)) is same
+    assert (Canonical(V1).json(event) == Canonical(V1).json(other)) is same
 
 
 def _plain(value: Any) -> Any:

@@ -82,6 +82,13 @@ class Handler(BaseHTTPRequestHandler):
         if len(parts) == 2:
             found = [number for number in known if server.schemas[number] == body["schema"]]
             return (200, {"id": found[0]}) if found else (404, {"error_code": 40403 if known else 40401})
+        if body is None:
+            if not known:
+                return 404, {"error_code": 40401}
+            if len(parts) == 3:
+                return 200, [*range(1, len(known) + 1)]
+            number = known[int(parts[3]) - 1]
+            return 200, {"id": number, "schema": server.schemas[number]}
         if server.refuse:
             return 409, {"error_code": 409}
         if body["schema"] not in server.schemas:
@@ -204,14 +211,24 @@ def test_nobody_there():
         SchemaSource("http://127.0.0.1:1", 0.2).lookup(1, "labs")
 
 
-def test_a_source_can_be_pickled_and_starts_empty(server: Registry, settings: Settings):
+def test_what_a_source_has_learnt_travels_with_it(server: Registry, settings: Settings):
+    """To the executors, which then do without the registry."""
     ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
     asked = source(server)
-    asked.lookup(ids["labs-value"], "labs")
-    copied = pickle.loads(pickle.dumps(asked))
+    asked.learn(["labs"], 1.0)
     count = len(server.requests)
+    copied = pickle.loads(pickle.dumps(asked))
+    assert copied.lookup(ids["labs-value"], "labs") == asked.lookup(ids["labs-value"], "labs")
     assert copied.lookup(ids["labs-value"], "labs").schema == CONTRACTS["labs"].latest
+    assert len(server.requests) == count
+    copied.lookup(ids["patients-value"], "patients")
     assert len(server.requests) > count
+
+
+def test_of_an_unregistered_topic_nothing_is_learnt(server: Registry):
+    asked = source(server)
+    asked.learn(["labs"], 1.0)
+    assert asked == source(server) and len(server.requests) == 1
 
 
 def test_a_fingerprint_is_of_the_meaning():

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from wardstream.settings import Settings
 from wardstream.stack import config, env, jars, manager, parts, paths, up
@@ -38,6 +39,15 @@ def test_all_busy_ports_are_named_at_once_with_a_line_that_moves_them(settings, 
     )
 
 
+def test_where_no_port_above_is_free_one_below_is_named(settings, monkeypatch):
+    monkeypatch.setattr(up, "_is_free", lambda port: port == 62900)
+    with pytest.raises(StackError, match="WARDSTREAM_POSTGRES_PORT=62900 wardstream up"):
+        up.check_ports(settings.model_copy(update={"postgres_port": 64900}), ["postgres"])
+    monkeypatch.setattr(up, "_is_free", lambda _: False)
+    with pytest.raises(StackError, match="WARDSTREAM_POSTGRES_PORT=PORT wardstream up"):
+        up.check_ports(settings, ["postgres"])
+
+
 def test_the_ports_of_the_last_start_hold_unless_something_says_otherwise(make_settings, settings, monkeypatch):
     moved = settings.model_copy(update={"kafka_port": 4711, "registry_port": 4712, "metrics_port": 4713})
     for part in ("kafka", "registry", "stream"):
@@ -48,8 +58,11 @@ def test_the_ports_of_the_last_start_hold_unless_something_says_otherwise(make_s
     assert again.kafka_controller_port == settings.kafka_controller_port
     assert again.postgres_port == settings.postgres_port
     assert make_settings(state_dir=settings.state_dir / "another").kafka_port == settings.kafka_port
-    (settings.state_dir / "ports" / "kafka.json").write_text('{"kafka_por')
-    assert make_settings(state_dir=settings.state_dir).kafka_port == settings.kafka_port
+    for broken in ('{"kafka_por', "[1]", '{"kafka_port": 99999}', '{"kafka_port": "x"}'):
+        (settings.state_dir / "ports" / "kafka.json").write_text(broken)
+        assert make_settings(state_dir=settings.state_dir).kafka_port == settings.kafka_port
+    manager._remember(settings.model_copy(update={"metrics_port": 0}), "stream")
+    assert make_settings(state_dir=settings.state_dir).metrics_port == 0, "none is a choice, too"
 
 
 def test_a_shell_with_another_path_has_not_changed_the_settings(settings):
@@ -105,6 +118,59 @@ def test_secrets_do_not_reach_what_is_shown(settings):
     (paths.folder(settings, "secrets", 0o700) / "wardstream_writer").write_text("s3cret\n")
     text = env.redact("password s3cret, postgresql://u:other@127.0.0.1/x", settings)
     assert text == "password ***, postgresql://u:***@127.0.0.1/x"
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "WARDSTREAM_OWNER_DATABASE_URL"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:s3%cret@db/x", "postgresql://u:s3@cret@db/x", "postgresql:/u:s3cret=@@", "s3cret"]
+)
+def test_a_url_that_cannot_be_read_is_named_and_not_shown(make_settings, monkeypatch, variable, url):
+    """psycopg's own errors quote what they trip over, which can be a piece of the password."""
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(ValidationError) as caught:
+        make_settings()
+    said = env.faults_of_settings(caught.value)
+    assert len(said) == 1 and said[0].startswith(f"{variable}: this is no URL of PostgreSQL; within a password write @")
+    assert "cret" not in str(caught.value) + said[0]
+
+
+def test_each_wrong_setting_is_one_line(make_settings, monkeypatch):
+    monkeypatch.setenv("WARDSTREAM_FACILITY_TIMEZONE", "Europe/Bonn")
+    monkeypatch.setenv("WARDSTREAM_KAFKA_PORT", "many")
+    with pytest.raises(ValidationError) as caught:
+        make_settings()
+    assert [line.partition(":")[0] for line in env.faults_of_settings(caught.value)] == [
+        "WARDSTREAM_KAFKA_PORT",
+        "WARDSTREAM_FACILITY_TIMEZONE",
+    ]
+
+
+def test_an_address_from_before_a_reset_is_told_apart(make_settings, settings):
+    secrets = paths.folder(settings, "secrets", 0o700)
+    for role in ("wardstream_writer", "wardstream_owner"):
+        (secrets / role).write_text("new\n")
+
+    def check(url: str, owner_url: str = "") -> None:
+        port = settings.postgres_port
+        ours = {"database_url": url.format(port=port), "owner_database_url": owner_url.format(port=port)}
+        up.check_passwords(make_settings(state_dir=settings.state_dir, postgres_port=port, **ours))
+
+    check("")
+    check("postgresql://wardstream_writer:new@127.0.0.1:{port}/wardstream")
+    check("postgresql://their_own:old@127.0.0.1:{port}/wardstream", "postgresql://wardstream_owner:old@db:5432/x")
+    old = "postgresql://wardstream_{}:old@127.0.0.1:{{port}}/wardstream"
+    with pytest.raises(StackError, match="unset DATABASE_URL WARDSTREAM_OWNER_DATABASE_URL; wardstream up") as caught:
+        check(old.format("writer"), old.format("owner"))
+    assert "old" not in str(caught.value)
+
+
+def test_what_to_type_can_be_typed(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    said = str(StackError("kafka", "it ended", "wardstream up"))
+    assert said.endswith("bin/activate; wardstream up") and "what to type: . " in said
+    assert str(StackError("kafka", "full", "df -h")).endswith("what to type: df -h")
+    monkeypatch.setattr("shutil.which", lambda _: "/somewhere/wardstream")
+    assert str(StackError("kafka", "it ended", "wardstream up")).endswith("what to type: wardstream up")
 
 
 def test_steps_wait_for_what_they_need_and_no_longer():

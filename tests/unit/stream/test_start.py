@@ -55,8 +55,18 @@ def test_a_fresh_folder_is_empty(tmp_path):
     assert list(fresh_folder(tmp_path / "scratch").iterdir()) == []
 
 
-def test_a_drain_of_a_topic_that_was_made_again_cannot_be_done():
-    check_drain(None, IDS)
-    check_drain({"L": {"0": 7}}, IDS)
-    with pytest.raises(BrokerChanged, match=r"topic ids older.*wardstream stream drain"):
-        check_drain({"L": {"0": 7}, "older": {"0": 3}}, IDS)
+def test_a_drain_to_what_the_broker_has_can_be_done():
+    check_drain(None, BROKER.extents())
+    check_drain({"L": {"0": 90, "1": 7}}, BROKER.extents())
+
+
+@pytest.mark.parametrize(
+    ("drain_to", "named"),
+    [
+        pytest.param({"L": {"0": 7}, "older": {"0": 3}}, "topic id older partition 0 offset 3", id="made again"),
+        pytest.param({"L": {"0": 91, "1": 7}}, "topic id L partition 0 offset 91", id="put back"),
+    ],
+)
+def test_a_drain_to_what_the_broker_no_longer_has_cannot_be_done(drain_to, named):
+    with pytest.raises(BrokerChanged, match=rf"up to {named}, which.*wardstream stream drain"):
+        check_drain(drain_to, BROKER.extents())

@@ -1,0 +1,1 @@
+ALTER TABLE ops.ledger DROP COLUMN newest;
