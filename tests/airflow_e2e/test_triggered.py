@@ -58,6 +58,8 @@ def test_each_dag_twice(clinic: Clinic) -> None:
     assert (clinic.digest(), clinic.builds(), clinic.rows("SELECT * FROM ops.streams")[0][:2]) == before
 
 
+# Each branch is in tests/integration/dags, too.
+@pytest.mark.campaign
 def test_drain_then_start(clinic: Clinic) -> None:
     clinic.green("kafka_to_postgres_dag", action="drain")
     assert not clinic.drivers()

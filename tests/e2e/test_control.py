@@ -125,6 +125,8 @@ def test_a_second_waiting_process_is_harmless_and_ends_at_once(ward: Hospital) -
     assert second.wait(5) == 0
 
 
+# That a running batch is finished is in test_kills, too.
+@pytest.mark.campaign
 def test_stop_in_the_middle_of_a_backlog(ward: Hospital) -> None:
     """The batch that runs when a stop is asked for is finished, and no other begins."""
     ward.must("stream", "stop")

@@ -326,6 +326,8 @@ def test_down_in_the_middle_of_a_task_leaves_nothing(settings, api, killed):
     _finish(api, run_id)
 
 
+# Without Airflow in test_stack, with it but `down` in airflow_e2e/test_what_others_see.
+@pytest.mark.campaign
 def test_up_after_a_killed_manager_ends_what_it_left(settings, api):
     run_id = _in_the_middle(api)
     family, manager_pid = [*processes(settings), *_sleepers()], manager.manager_pid(settings)
