@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -145,7 +143,12 @@ class Settings(BaseSettings):
     @field_validator("database_url", "owner_database_url")
     @classmethod
     def _can_be_read(cls, value: str) -> str:
-        # Later it would be psycopg that says what is wrong, and quotes a piece of the password.
+        if not value:
+            return value
+        # Here, since later its error would quote a piece of the password; late, since DAG files are parsed without it.
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
         try:
             hosts = str(conninfo_to_dict(value).get("host") or "")
         except ProgrammingError:

@@ -151,6 +151,7 @@ def test_stop_in_the_middle_of_a_backlog(ward: Hospital) -> None:
 
 
 def test_restart_takes_a_new_generation_once(ward: Hospital) -> None:
+    ward.must("stream", "start")
     before, pid = generation(ward), stream_pid(ward)
     ward.must("stream", "restart")
     assert (generation(ward), stream_pid(ward) == pid) == (before + 1, False)
@@ -204,6 +205,8 @@ def hurried(ward: Hospital, tmp_path: Path) -> Settings:
     return ward.settings.model_copy(update={"schemas_dir": tmp_path / "schemas"})
 
 
+# What is made of it, without Kafka, is in tests/integration/control.
+@pytest.mark.campaign
 def test_events_that_wait_too_long_are_known_from_kafka(ward: Hospital, hurried: Settings) -> None:
     with ward.connect() as conn:
         turn = look(conn, ward.settings, "main")
@@ -227,6 +230,8 @@ def test_events_that_wait_too_long_are_known_from_kafka(ward: Hospital, hurried:
     assert driver.lease.behind_since == {} and driver.lease.caught_up_at is not None
 
 
+# What is made of a crash loop is in tests/integration/control.
+@pytest.mark.campaign
 def test_a_stream_that_cannot_come_up_is_given_up_on(ward: Hospital) -> None:
     stack.stop_part(ward.settings, "stream")
     assert manager.states(ward.settings)["stream"].pid == 0

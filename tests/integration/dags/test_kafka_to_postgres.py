@@ -156,6 +156,8 @@ def test_before_the_set_up_the_log_says_to_set_up(runner: Go, fresh: Settings):
     assert run.lines("trigger platform_setup_dag, then this again")
 
 
+# What is asked and said is in tests/integration/control.
+@pytest.mark.campaign
 def test_a_drain_needs_kafka_and_says_so(runner: Go, ready: Settings):
     [port] = free_ports(1)
     away = ready.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{port}"})

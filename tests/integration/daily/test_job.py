@@ -54,6 +54,8 @@ def test_by_the_command_line(clinic):
     assert refused.returncode == 2 and "--first and --last" in refused.stderr
 
 
+# As the DAG does it: tests/integration/dags/test_spark_processing.py.
+@pytest.mark.campaign
 def test_by_spark_submit(clinic):
     a_week(clinic)
     clinic.forget_builds()
