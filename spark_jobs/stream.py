@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from wardstream.logs import configure_logging
-from wardstream.settings import Settings, get_settings
+from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.stream import metrics
 from wardstream.stream.status import STREAM
 from wardstream.stream.turn import ControlMissing, stop_on_signals, wait_for_turn
@@ -125,7 +125,7 @@ def main() -> int:
     metrics.serve(settings, memory)
     try:
         turn = wait_for_turn(settings, STREAM, stop)
-    except (ControlMissing, psycopg.OperationalError, psycopg.errors.UndefinedTable) as reason:
+    except (AddressError, ControlMissing, psycopg.OperationalError, psycopg.errors.UndefinedTable) as reason:
         log.error("cannot start: %s: %s", type(reason).__name__, reason)
         return 1
     if turn is None:

@@ -31,7 +31,7 @@ from wardstream.logs import configure_logging
 from wardstream.migrate import migrate as apply_migrations
 from wardstream.reach import listens
 from wardstream.rebuild import rebuild as rebuild_core
-from wardstream.settings import get_settings
+from wardstream.settings import AddressError, get_settings
 from wardstream.sources.commands import app as replay_app
 from wardstream.stack.airflow import environment as airflow_environment
 from wardstream.stack.commands import app
@@ -180,6 +180,7 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
 
 # Faults of the world around us get one line; anything else is a defect and keeps its traceback.
 EXPECTED = (
+    AddressError,
     AirflowError,
     ContractError,
     DemoError,

@@ -28,6 +28,29 @@ def _short_dir() -> Path:
     return Path("/var/lib") if os.geteuid() == 0 else Path("/var/tmp")  # noqa: S108 - a folder of its own is made in it
 
 
+class AddressError(ValueError):
+    """The address of a database cannot be read; the message names the variable and shows nothing of the address."""
+
+
+def _readable(variable: str, url: str) -> str:
+    """The address as it is. Asked here, since psycopg's own error would quote what it trips over, say of a password."""
+    if not url:
+        return url
+    from psycopg import ProgrammingError  # late: a DAG file is parsed without it
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        said = conninfo_to_dict(url)
+    except ProgrammingError:
+        said = {"host": "@"}
+    if "@" in str(said.get("host") or "") or not str(said.get("port") or "0").replace(",", "").isdigit():
+        raise AddressError(
+            f"{variable}: this is no address of PostgreSQL; within a password write @ as %40, / as %2F, : as %3A and"
+            " % as %25"
+        )
+    return url
+
+
 class PortsOfLastStart(PydanticBaseSettingsSource):
     """The ports that the stack of the state folder was started with last, where nothing else says which.
 
@@ -140,25 +163,6 @@ class Settings(BaseSettings):
             raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
         return value
 
-    @field_validator("database_url", "owner_database_url")
-    @classmethod
-    def _can_be_read(cls, value: str) -> str:
-        if not value:
-            return value
-        # Here, since later its error would quote a piece of the password; late, since DAG files are parsed without it.
-        from psycopg import ProgrammingError
-        from psycopg.conninfo import conninfo_to_dict
-
-        try:
-            hosts = str(conninfo_to_dict(value).get("host") or "")
-        except ProgrammingError:
-            hosts = "@"
-        if "@" in hosts:
-            raise ValueError(
-                "this is no URL of PostgreSQL; within a password write @ as %40, / as %2F, : as %3A and % as %25"
-            )
-        return value
-
     @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir", "dags_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -194,12 +198,13 @@ class Settings(BaseSettings):
     @property
     def writer_url(self) -> str:
         """PostgreSQL as the writer: what the stream uses."""
-        return self.database_url or self._embedded_url("wardstream_writer")
+        return _readable("DATABASE_URL", self.database_url) or self._embedded_url("wardstream_writer")
 
     @property
     def owner_url(self) -> str:
         """PostgreSQL as the owner of the schemas: migrations, verify, rebuild."""
-        return self.owner_database_url or self._embedded_url("wardstream_owner")
+        chosen = _readable("WARDSTREAM_OWNER_DATABASE_URL", self.owner_database_url)
+        return chosen or self._embedded_url("wardstream_owner")
 
     @property
     def bi_url(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from wardstream.settings import Settings
@@ -91,7 +92,10 @@ def elsewhere(settings: Settings) -> dict[str, str]:
 
 
 def _database_address(url: str) -> str:
-    said = conninfo_to_dict(url)
+    try:
+        said = conninfo_to_dict(url)
+    except ProgrammingError:
+        return "DATABASE_URL cannot be read"
     hosts, numbers = (
         str(said.get("host") or said.get("hostaddr") or "").split(","),
         str(said.get("port") or "5432").split(","),

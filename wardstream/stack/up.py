@@ -177,7 +177,7 @@ def _failed(settings: Settings, part: str, why: str) -> StackError:
 
 def check_passwords(settings: Settings) -> None:
     """An address of our own PostgreSQL that was put into a shell before `reset` has the passwords of before."""
-    chosen = {"DATABASE_URL": settings.database_url, "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_database_url}
+    chosen = {"DATABASE_URL": settings.writer_url, "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url}
     old = []
     for variable, url in chosen.items():
         said = conninfo_to_dict(url) if is_embedded(url, settings.postgres_port) else {}

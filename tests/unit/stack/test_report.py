@@ -136,6 +136,7 @@ def test_a_server_elsewhere_is_named_without_its_password(make_settings):
         ("host=db1,db2 port=6432 user=u password=s3cret", "db1:6432,db2:6432"),
         ("postgresql://u:s3cret@db1:1,db2:2/x", "db1:1,db2:2"),
         ("postgresql://u:s3cret@/x?host=/run/pg", "/run/pg:5432"),
+        ("postgresql:/u:s3cret=@@", "DATABASE_URL cannot be read"),
     ],
 )
 def test_every_way_to_write_a_database(make_settings, url, address):
