@@ -339,6 +339,8 @@ def test_up_after_a_killed_manager_ends_what_it_left(settings, api):
     _finish(api, run_id)
 
 
+# All of tests/e2e runs without it.
+@pytest.mark.campaign
 def test_without_airflow_none_of_it_runs(settings):
     assert command(settings, "down").returncode == 0
     without = settings.model_copy(update={"airflow": False})
