@@ -6,6 +6,8 @@ CACHE := $(or $(WARDSTREAM_CACHE_DIR),$(HOME)/.cache/wardstream)/packages
 UV := $(BIN)/uv --quiet --cache-dir "$(CACHE)"
 INSTALL := $(UV) pip install --python $(BIN)/python
 PINNED := -r requirements.txt --no-deps -e .
+# Two at a time, each file on one of them: most tests wait for servers, and a file's tests share what they start.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
@@ -21,7 +23,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(MAKE) --no-print-directory set-up || { echo "set-up ended early, the reason is above;" \
-	  "with a network and 2 GB of room (df -h) type the same again: it goes on" >&2; exit 1; }
+	  "with a network and 4 GB of room (df -h) type the same again: it goes on" >&2; exit 1; }
 	@touch $@
 
 # What the cache has is not asked for again: from an index that sends no caching headers, uv would build pyspark anew for
@@ -50,13 +52,13 @@ lint: $(STAMP) ## ruff, its formatter, mypy
 	$(BIN)/mypy
 
 test: lint ## Lint, then every test but the campaigns
-	$(BIN)/pytest -m "not campaign"
+	$(PYTEST) -m "not campaign"
 
 test-unit: $(STAMP) ## The tests that start nothing
 	$(BIN)/pytest tests/unit
 
 proof: $(STAMP) ## The long form of the proofs
-	$(BIN)/pytest -m campaign
+	$(PYTEST) -m campaign
 
 requirements: $(STAMP) ## Pin everything below requirements.in
 	$(UV) pip compile --universal --python-version 3.11 --no-header requirements.in -o requirements.txt

@@ -1,6 +1,7 @@
 """A real stack without the stream, on free ports, in a folder of its own; jars come from the user's cache."""
 
 import contextlib
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ import pytest
 from wardstream import stack
 from wardstream.settings import Settings
 from wardstream.stack import parts, paths
+
+# Each worker of pytest-xdist takes ports of its own: what another one's test has stopped for a moment looks free.
+WORKER, WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+OURS = range(20_000 + WORKER, 32_000, WORKERS)
 
 _NAMES = {name for part in parts.PARTS for name in parts.ports(Settings(), part)}
 PORTS = [name for name in Settings.model_fields if f"WARDSTREAM_{name.upper()}" in _NAMES]
@@ -23,7 +28,7 @@ def free_ports(count: int) -> list[int]:
     """
     with contextlib.ExitStack() as held:
         chosen: list[int] = []
-        for port in random.sample(range(20_000, 32_000), 1000):
+        for port in random.sample(OURS, 1000):
             with contextlib.suppress(OSError):
                 each = held.enter_context(socket.socket())
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
