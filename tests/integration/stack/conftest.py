@@ -14,8 +14,8 @@ from wardstream.settings import Settings
 from wardstream.stack import parts, paths
 
 # Each worker of pytest-xdist takes ports of its own: what another one's test has stopped for a moment looks free.
-WORKER, WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-OURS = range(20_000 + WORKER, 32_000, WORKERS)
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+OURS = range(20_000 + WORKER, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
 
 _NAMES = {name for part in parts.PARTS for name in parts.ports(Settings(), part)}
 PORTS = [name for name in Settings.model_fields if f"WARDSTREAM_{name.upper()}" in _NAMES]
