@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from http.client import HTTPException
 from pathlib import PurePosixPath
+from typing import Any
 
 from psycopg import sql
 
@@ -138,8 +139,15 @@ def _post(settings: Settings, alert: Alert) -> None:
     request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
         url, data=json.dumps(body).encode(), method="POST", headers={"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=SEND_SECONDS):  # noqa: S310 - the scheme was looked at
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=SEND_SECONDS):
         pass
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Following one would send a GET without the message, and its answer would count as a message that went out."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the redirection is an HTTPError."""
 
 
 def _mail(settings: Settings, alert: Alert) -> None:

@@ -37,6 +37,7 @@ from wardstream.stack.airflow import environment as airflow_environment
 from wardstream.stack.commands import app
 from wardstream.stack.env import faults_of_settings, redact, stream_environment
 from wardstream.stack.errors import StackError
+from wardstream.stack.parts import elsewhere
 from wardstream.stack.postgres import binaries
 from wardstream.stream.commands import app as stream_app
 from wardstream.stream.plan import PlanError
@@ -138,6 +139,10 @@ def psql(
 ) -> None:
     """Open psql as the read-only BI user, who sees schema mart; other arguments are psql's own."""
     settings = get_settings()
+    if not owner and (server := elsewhere(settings).get("database")):
+        said = f"the database is at {server}, whose administrator knows the password of wardstream_bi; --owner works"
+        typer.echo(said, err=True)
+        raise typer.Exit(1)
     url = psycopg.conninfo.conninfo_to_dict(settings.owner_url if owner else settings.bi_url)
     # In the environment, because anyone on the machine can read the arguments of a process.
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}

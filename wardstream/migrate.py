@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
+from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from wardstream.daily.facility import apply_facility
@@ -15,7 +17,9 @@ MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
 
 
 def _backend_url(settings: Settings) -> str:
-    return settings.owner_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    """For yoyo, which hands the arguments of an address on to psycopg: so each form that psycopg reads will do."""
+    said = {name: str(value) for name, value in conninfo_to_dict(settings.owner_url).items() if value is not None}
+    return f"postgresql+psycopg:///?{urlencode(said)}"
 
 
 @contextlib.contextmanager

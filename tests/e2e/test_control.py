@@ -117,6 +117,22 @@ def test_a_waiting_stream_is_small_and_well(ward: Hospital) -> None:
     assert wait_for("its successor", lambda: status(ward))["state"] == "stopped"
 
 
+def test_batches_that_fruitless_starts_made_small_become_full_again(ward: Hospital) -> None:
+    with ward.connect() as conn:
+        conn.execute("UPDATE ops.streams SET fruitless_starts = 1, last_commit_at = NULL")
+    ward.must("stream", "restart")
+    small = generation(ward)
+    ward.must("replay", "sample")
+    wait_for("the next driver", lambda: generation(ward) == small + 1)
+    ward.verified()
+    sizes: dict[int, list[int]] = {}
+    commits = "SELECT generation, sum(received)::int FROM ops.ledger_ranges GROUP BY generation, commit_seq"
+    for number, received in ward.rows(commits):
+        sizes.setdefault(number, []).append(received)
+    assert max(sizes[small]) <= BATCH // 10 and BATCH <= sum(sizes[small]) < 2 * BATCH
+    assert max(sizes[small + 1]) > BATCH // 2
+
+
 def test_a_second_waiting_process_is_harmless_and_ends_at_once(ward: Hospital) -> None:
     env = {**base_environment(ward.settings, with_java=True), **stream_environment(ward.settings)}
     second = subprocess.Popen([sys.executable, "-m", "spark_jobs.stream"], cwd=PROJECT_ROOT, env=env)

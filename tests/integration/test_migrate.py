@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+from psycopg.conninfo import make_conninfo
+
 from tests.e2e.hospital import wait_for
 from tests.integration.conftest import another_database
 from wardstream.database import connect
@@ -15,6 +17,15 @@ from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public._yoyo_migration'::regclass"
+
+
+def test_any_form_of_the_owners_address_will_do(server: Settings) -> None:
+    settings = another_database(server, "migration_by_words")
+    port = server.postgres_port
+    said = make_conninfo(settings.owner_url, host="127.0.0.1,127.0.0.1", port=f"{port},{port}")  # `user=… password=…`
+    assert "://" not in said
+    assert migrate(settings.model_copy(update={"owner_database_url": said}))
+    assert migrate(settings) == []
 
 
 def test_killed_at_work_and_repeated(server: Settings) -> None:

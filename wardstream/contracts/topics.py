@@ -101,8 +101,7 @@ def apply_topics(settings: Settings, timeout_seconds: float = 10.0) -> list[str]
             future.result()
     except KafkaException as error:
         raise _error(settings, "topics could not be compared with their contracts", error) from error
-    note = "restart the stream (kafka_to_postgres_dag, action restart), so that it reads the new ones"
-    return changes + [f"topic {topic}: partitions {old} -> {new}; {note}" for topic, (old, new) in more.items()]
+    return changes + [f"topic {topic}: partitions {old} -> {new}" for topic, (old, new) in more.items()]
 
 
 def _partitions_to_add(

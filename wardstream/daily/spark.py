@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -79,7 +80,10 @@ def session(settings: Settings) -> SparkSession:
 def _scratch(settings: Settings) -> Path:
     """A folder of this process; those of jobs that were killed are removed."""
     for old in settings.scratch_dir.glob("daily-*"):
-        handle = os.open(old, os.O_RDONLY)
+        try:
+            handle = os.open(old, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another job has just removed it
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -87,10 +91,11 @@ def _scratch(settings: Settings) -> Path:
         finally:
             os.close(handle)
         shutil.rmtree(old, ignore_errors=True)
-    folder = settings.scratch_dir / f"daily-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    # Held, not closed: whoever finds the lock free knows that this process is gone.
-    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
+    settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f"new-daily-{os.getpid()}-", dir=settings.scratch_dir))
+    # Held, not closed: whoever finds the lock free knows that this process is gone. Named when it is locked.
+    fcntl.flock(os.open(new, os.O_RDONLY), fcntl.LOCK_SH)
+    folder = new.rename(settings.scratch_dir / new.name.removeprefix("new-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

@@ -185,10 +185,12 @@ def shell_variables(settings: Settings) -> dict[str, str]:
 
 def _connections(settings: Settings) -> dict[str, str]:
     writer = conninfo_to_dict(settings.writer_url)
+    # Of several, the first: Airflow's connections have one host and one port.
+    host, port = (str(writer.get(part) or "").split(",")[0] for part in ("host", "port"))
     database = {
         "conn_type": "postgres",
-        "host": writer.get("host"),
-        "port": int(writer.get("port") or 5432),
+        "host": host or None,
+        "port": int(port or 5432),
         "login": writer.get("user"),
         "password": writer.get("password"),
         "schema": writer.get("dbname"),

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import jars
 from wardstream.stack.java import java_env
-from wardstream.stack.parts import PARTS, ports
+from wardstream.stack.parts import PARTS, elsewhere, ports
 
 BASE = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "USER")
 PASSED_ON = ("WARDSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "DATABASE_URL", "SPARK_", "PYTHON")
@@ -65,11 +65,15 @@ def base_environment(settings: Settings, with_java: bool) -> dict[str, str]:
 
 
 def shell_variables(settings: Settings) -> dict[str, str]:
-    """The connection settings for a shell; fails with FileNotFoundError before the first `up`."""
+    """The connection settings for a shell; fails with FileNotFoundError before the first `up`.
+
+    BI's is among them where the database is ours: another server's administrator chooses that password.
+    """
+    bi = {} if "database" in elsewhere(settings) else {"WARDSTREAM_BI_DATABASE_URL": settings.bi_url}
     shown = {
         "DATABASE_URL": settings.writer_url,
         "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url,
-        "WARDSTREAM_BI_DATABASE_URL": settings.bi_url,
+        **bi,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
         "SCHEMA_REGISTRY_URL": settings.registry,
     }
@@ -85,9 +89,10 @@ def export_lines(variables: dict[str, str]) -> list[str]:
 
 
 def redact(text: str, settings: Settings) -> str:
-    """Text without the generated passwords and without the password of any URL in it."""
+    """Text without the generated passwords and without the password of any address in it."""
     # those of another user's stack cannot be in a text of ours
     with contextlib.suppress(FileNotFoundError, PermissionError):
         for file in (settings.state_dir / "secrets").iterdir():
             text = text.replace(file.read_text().strip() or "\0", "***")
+    text = re.sub(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", text)
     return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", text)

@@ -39,6 +39,7 @@ def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
             ended = manager.end_leftovers(settings, grace=10.0)
             if ended:
                 say(f"          ended {ended} processes that a killed process manager left behind")
+        check_databases(settings)
         parts = embedded_parts(settings)
         check_ports(settings, parts)
         manager.ensure_running(settings)
@@ -145,13 +146,13 @@ def stream_ready(settings: Settings) -> bool:
 
     StackError where it is blocked: it will not become ready before somebody has decided something.
     """
+    from wardstream.stream.start import BLOCKED_RUNBOOK
     from wardstream.stream.status import stream_purpose, stream_status
 
     pid = pids(settings).get("stream")
     status, purpose = stream_status(settings), stream_purpose(settings)
     if status is not None and status.pid == pid and status.state == "blocked":
-        why = f"it is blocked ({status.blocked_by}); read docs/runbooks/the-stream-is-blocked.md"
-        raise StackError("stream", why, "wardstream stream accept-gap")
+        raise StackError("stream", f"it is blocked: {status.blocked_by}", f"less {BLOCKED_RUNBOOK}")
     runs = status is not None and status.ready and status.pid == pid
     return runs or (purpose is not None and purpose.waits_on_purpose(pid))
 
@@ -173,6 +174,14 @@ def _failed(settings: Settings, part: str, why: str) -> StackError:
     indented = "\n".join(f"    {line}" for line in log.splitlines())
     to_type = "df -h; make room" if says_no_space(log) else f"wardstream logs {part}"
     return StackError(part, f"{why}; the end of its log:\n{indented}", f"{to_type}; then wardstream up")
+
+
+def check_databases(settings: Settings) -> None:
+    """The writer's address and the owner's go together: else one database is migrated, and events go to another."""
+    urls = settings.database_url, settings.owner_database_url
+    if len({bool(url) and not is_embedded(url, settings.postgres_port) for url in urls}) > 1:
+        why = "one of DATABASE_URL and WARDSTREAM_OWNER_DATABASE_URL names a server elsewhere, and the other does not"
+        raise StackError("postgres", why, "set both, or neither, in .env; wardstream up")
 
 
 def check_passwords(settings: Settings) -> None:

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 DATABASE_PATIENCE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 2.0
+SMALLEST_SHARE = 1000  # of a full batch, after fruitless starts: no message is so large that 50 of them fill a heap
 # Files and tables that do not fit: one line in the log says which; the process manager tries again.
 CANNOT_START = (
     *(PlanError, MissingTable, ContractError),
@@ -82,6 +83,7 @@ class Driver:
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._entered: frozenset[Partition] = frozenset()
+        self._left_until_full = 0
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
         self.source = SchemaSource(settings.registry)
@@ -95,8 +97,10 @@ class Driver:
         ids = {extent.topic: extent.topic_id for extent in extents}
         groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
-        most = max(1, self.settings.stream_max_offsets // len(groups) // 10**self.lease.fruitless_starts)
-        if self.lease.fruitless_starts:
+        share = min(10**self.lease.fruitless_starts, SMALLEST_SHARE)
+        most = max(1, self.settings.stream_max_offsets // len(groups) // share)
+        if share > 1:
+            self._left_until_full = self.settings.stream_max_offsets
             log.warning("%s starts came to nothing; batches have at most %s events", self.lease.fruitless_starts, most)
         scratch = fresh_folder(self.settings.scratch_dir / f"checkpoints-{self.stream}")
         return [
@@ -120,6 +124,15 @@ class Driver:
             metrics.committed(outcome, start.topic_ids)
             counts = ", ".join(f"{counter.total()} {kind}" for kind, counter in vars(outcome).items())
             log.info("batch %s of %s: %s", batch_id, ",".join(start.topics), counts)
+            self._full_again(outcome)
+
+    def _full_again(self, outcome: Outcome) -> None:
+        """Small batches have come past what a full one could not: leave, so that the next driver has full ones."""
+        if self._left_until_full:
+            self._left_until_full = max(0, self._left_until_full - outcome.received.total())
+            if not self._left_until_full:
+                log.info("as many events as a full batch are committed: beginning anew with full batches")
+                self.stop_requested.set()
 
     def _process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Outcome | None:
         slices = start.planned(batch_id, self.broker)

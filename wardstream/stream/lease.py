@@ -61,7 +61,7 @@ class Lease:
         self.behind_since: dict[str, str] = {}
         self.caught_up_at: datetime | None = None
         self._conn = connect(settings.writer_url, session_name("lease", stream))
-        self._backends: set[int] = set()
+        self._sessions: dict[Connection, int] = {}
         self._locked = False
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -117,16 +117,18 @@ class Lease:
             "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a"
             " JOIN ops.streams s ON a.pid = ANY(s.backend_pids)"
             " WHERE s.stream = %s AND a.usename = user AND a.pid <> pg_backend_pid()"
-            " AND a.application_name LIKE 'wardstream %%'",
-            [self.stream],
+            " AND a.application_name = ANY(%s)",
+            [self.stream, [session_name(purpose, self.stream) for purpose in SESSIONS]],
         )
 
     def register(self, conn: Connection) -> None:
         """Name a session of this driver, so that a successor can end it."""
-        self._backends.add(conn.info.backend_pid)
+        # Those that were closed are forgotten: PostgreSQL gives their numbers to others.
+        self._sessions = {each: pid for each, pid in self._sessions.items() if not each.closed}
+        self._sessions[conn] = conn.info.backend_pid
         self._conn.execute(
             "UPDATE ops.streams SET backend_pids = %s WHERE stream = %s AND generation = %s",
-            [sorted(self._backends), self.stream, self.generation],
+            [sorted(self._sessions.values()), self.stream, self.generation],
         )
 
     def start_heartbeat(self) -> None:

@@ -27,6 +27,7 @@ class Webhook:
     url: str = ""
     got: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
+    location: str = ""
     slow_seconds: float = 0.0
 
 
@@ -56,6 +57,12 @@ def serving_webhook() -> Iterator[Webhook]:
             if webhook.status < 400:
                 webhook.got.append(body)
             self.send_response(webhook.status)
+            if webhook.location:
+                self.send_header("Location", webhook.location)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

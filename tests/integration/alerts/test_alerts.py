@@ -108,6 +108,16 @@ def test_a_mail_server_that_is_away_or_refuses_is_tried_again_later(
     assert (len(webhook.got), len(mailbox.got)) == (1, 1)
 
 
+def test_a_redirected_webhook_is_not_taken_for_one_that_took_the_message(
+    told: Settings, webhook: Webhook, row: Row, caplog: pytest.LogCaptureFixture
+):
+    """A redirection of a POST becomes a GET without the message, and any page would answer it with 200."""
+    webhook.status, webhook.location = 302, webhook.url
+    assert _open(told)  # the mail went out
+    assert "webhook did not take it (HTTPError 302)" in caplog.text
+    assert row(KEY)["sent_webhook_at"] is None
+
+
 def test_what_was_closed_before_it_could_be_sent_is_not_sent(told: Settings, webhook: Webhook, mailbox: Mailbox):
     webhook.status, mailbox.answer = 500, "451 later"
     assert not _open(told)

@@ -6,8 +6,9 @@ import psycopg
 import pytest
 
 from tests.integration.commit.bench import Bench
+from wardstream.database import connect, scalar
 from wardstream.settings import Settings
-from wardstream.stream.lease import AnotherDriver, Lease, LeaseGone
+from wardstream.stream.lease import AnotherDriver, Lease, LeaseGone, session_name
 
 
 @pytest.fixture
@@ -46,6 +47,28 @@ def test_a_silent_driver_is_replaced_and_its_sessions_ended(impatient: Settings)
     with pytest.raises(psycopg.OperationalError):
         silent.beat()
     successor.release()
+
+
+def test_only_sessions_that_are_open_are_named_for_a_successor(impatient: Settings) -> None:
+    """PostgreSQL gives the number of a closed one to somebody else, who is not to be ended."""
+    lease = Lease(impatient, "lease-test")
+    lease.take()
+    for _ in range(3):
+        with connect(impatient.writer_url, session_name("ledger", "lease-test")) as conn:
+            lease.register(conn)
+    still = connect(impatient.writer_url, session_name("commit", "lease-test"))
+    lease.register(still)
+    with connect(impatient.owner_url, "wardstream test") as conn:
+        named = scalar(conn, "SELECT backend_pids FROM ops.streams WHERE stream = 'lease-test'")
+        own = scalar(conn, "SELECT pid FROM pg_stat_activity WHERE application_name = 'wardstream lease lease-test'")
+        assert sorted(named) == sorted([own, still.info.backend_pid])
+        # A number that went to another part of the platform: it lives on.
+        other = connect(impatient.writer_url, "wardstream daily read")
+        conn.execute("UPDATE ops.streams SET backend_pids = backend_pids || %s", [other.info.backend_pid])
+    Lease(impatient, "lease-test").take()
+    assert scalar(other, "SELECT 1") == 1
+    with pytest.raises(psycopg.OperationalError):
+        still.execute("SELECT 1")
 
 
 def test_a_replaced_driver_learns_it_from_its_heartbeat(impatient: Settings) -> None:

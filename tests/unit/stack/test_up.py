@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from wardstream.settings import AddressError, Settings
-from wardstream.stack import config, env, jars, manager, parts, paths, up
+from wardstream.stack import airflow, config, env, jars, manager, parts, paths, up
 from wardstream.stack.errors import StackError
 from wardstream.stack.steps import Step, run_steps, wait_until
 
@@ -118,6 +118,37 @@ def test_secrets_do_not_reach_what_is_shown(settings):
     (paths.folder(settings, "secrets", 0o700) / "wardstream_writer").write_text("s3cret\n")
     text = env.redact("password s3cret, postgresql://u:other@127.0.0.1/x", settings)
     assert text == "password ***, postgresql://u:***@127.0.0.1/x"
+
+
+def test_no_form_of_an_address_shows_its_password(settings):
+    text = r"""host=db password='s3 cr\'et' dbname=w; host=db password = s3cret port=1; x:///?password=s3cret&port=1"""
+    assert env.redact(text, settings) == (
+        "host=db password=*** dbname=w; host=db password = *** port=1; x:///?password=***&port=1"
+    )
+
+
+def test_both_addresses_of_a_database_elsewhere_or_none(make_settings):
+    there = "postgresql://u:s3cret@db.example.org/x"
+    up.check_databases(make_settings())
+    up.check_databases(make_settings(database_url=there, owner_database_url=there))
+    for half in ({"database_url": there}, {"owner_database_url": there}):
+        with pytest.raises(StackError, match="one of DATABASE_URL and WARDSTREAM_OWNER_DATABASE_URL") as caught:
+            up.check_databases(make_settings(**half))
+        assert "s3cret" not in str(caught.value)
+
+
+def test_connection_settings_of_servers_elsewhere_need_no_secrets_of_ours(make_settings, tmp_path):
+    url = "postgresql://u:p@db1:5433,db2:5434/x"
+    theirs = make_settings(
+        state_dir=tmp_path / "none",
+        database_url=url,
+        owner_database_url=url,
+        kafka_bootstrap_servers="kafka:9092",
+        schema_registry_url="http://registry/apis/ccompat/v7",
+    )
+    shown = {**env.shell_variables(theirs), **airflow.shell_variables(theirs)}
+    assert shown["DATABASE_URL"] == url and "WARDSTREAM_BI_DATABASE_URL" not in shown
+    assert "WARDSTREAM_AIRFLOW_URL" not in shown
 
 
 @pytest.mark.parametrize(
