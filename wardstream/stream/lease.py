@@ -62,6 +62,7 @@ class Lease:
         self.caught_up_at: datetime | None = None
         self._conn = connect(settings.writer_url, session_name("lease", stream))
         self._sessions: dict[Connection, int] = {}
+        self._registering = threading.Lock()  # batches and the heartbeat have threads of their own
         self._locked = False
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -123,13 +124,14 @@ class Lease:
 
     def register(self, conn: Connection) -> None:
         """Name a session of this driver, so that a successor can end it."""
-        # Those that were closed are forgotten: PostgreSQL gives their numbers to others.
-        self._sessions = {each: pid for each, pid in self._sessions.items() if not each.closed}
-        self._sessions[conn] = conn.info.backend_pid
-        self._conn.execute(
-            "UPDATE ops.streams SET backend_pids = %s WHERE stream = %s AND generation = %s",
-            [sorted(self._sessions.values()), self.stream, self.generation],
-        )
+        with self._registering:
+            # Those that were closed are forgotten: PostgreSQL gives their numbers to others.
+            self._sessions = {each: pid for each, pid in self._sessions.items() if not each.closed}
+            self._sessions[conn] = conn.info.backend_pid
+            self._conn.execute(
+                "UPDATE ops.streams SET backend_pids = %s WHERE stream = %s AND generation = %s",
+                [sorted(self._sessions.values()), self.stream, self.generation],
+            )
 
     def start_heartbeat(self) -> None:
         """Write the heartbeat, state and lag from a thread of its own; `lost` says why when the lease is gone."""
