@@ -121,12 +121,14 @@ def _family(settings: Settings, part: str) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def _command_line(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):  # it may be over, or about to be collected
+        return " ".join(process.cmdline())
+    return ""
+
+
 def _command_lines(settings: Settings) -> str:
-    found = []
-    for process in processes(settings):
-        with contextlib.suppress(psutil.Error):
-            found.append(" ".join(process.cmdline()))
-    return "\n".join(found)
+    return "\n".join(map(_command_line, processes(settings)))
 
 
 def _in_the_middle(api: AirflowApi) -> str:
@@ -286,7 +288,7 @@ def test_a_killed_dag_processor_and_api_server_come_back_and_no_task_notices(set
 def test_a_killed_scheduler_leaves_no_task_and_repeats_it(settings, api, also):
     run_id = _in_the_middle(api)
     family, sleepers = _family(settings, "scheduler"), _sleepers()
-    victims = [one for one in family if also == "workers" and "LocalExecutor" in " ".join(one.cmdline())]
+    victims = [one for one in family if also == "workers" and "LocalExecutor" in _command_line(one)]
     for victim in [family[0], *victims]:
         victim.kill()
     assert not psutil.wait_procs([*family, *sleepers], timeout=15)[1]
