@@ -37,7 +37,7 @@ ACTION = Param(
     type="string",
     enum=["start", "drain", "stop", "restart"],
     title="What the stream shall do",
-    description="start: run. drain: commit what Kafka holds now, then end. stop: end after this batch. restart: anew.",
+    description="`action`: start: run. drain: commit what Kafka has, then end. stop: end after a batch. restart.",
 )
 
 

@@ -8,10 +8,11 @@ built last (*stale* days), with one Spark job. A day changes when an event for i
 * **Schedule**: `WARDSTREAM_DAILY_SCHEDULE` (every 15 minutes); also by hand, and by `wardstream airflow backfill`
 * **Parameters**: `first_day`, `last_day` look only at stale days in that range (facility's days, both included);
   with `all_days` every day of the range is built, stale or not; it needs both.
-* **Backfill**: `wardstream airflow backfill create --dag-id spark_processing_dag --reprocess-behavior completed
-  --from-date 2026-03-01 --to-date 2026-03-08` builds each day of the facility that begins between the two (midnight
-  UTC) once, stale or not: the run in whose interval a day begins builds all of it, the others skip. With one run every
-  15 minutes that is 96 runs a day: for a longer range, trigger one run with `first_day`, `last_day` and `all_days`.
+* **A range of days again**: trigger one run with `first_day`, `last_day` and `all_days`. **Backfill** works, too: the
+  run in whose interval a day of the facility begins builds all of it, stale or not, the others skip. With one run every
+  15 minutes that is 96 runs a day, so name the interval alone; New York's 1 March, whose midnight is 05:00 UTC:
+  `wardstream airflow backfill create --dag-id spark_processing_dag --reprocess-behavior completed
+  --from-date 2026-03-01T05:00 --to-date 2026-03-01T05:15`
 * **May it be re-run?** Yes. A day that is not stale is not built again, and an older build never replaces a newer one.
 * **When it fails**: the old rows stay as they were. The log of `build` ends with the check that failed or the server
   that did not answer; `docs/runbooks/a-dag-failed.md`. The next run takes the same days up again.
@@ -31,9 +32,11 @@ from wardstream.settings import PROJECT_ROOT, get_settings
 
 DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
 PARAMS = {
-    "first_day": Param(None, **DAY, title="First day", description="Empty: no lower bound."),
-    "last_day": Param(None, **DAY, title="Last day", description="Empty: no upper bound."),
-    "all_days": Param(False, type="boolean", title="Also days that are not stale", description="Needs both days."),
+    "first_day": Param(None, **DAY, title="First day", description="`first_day`. Empty: no lower bound."),
+    "last_day": Param(None, **DAY, title="Last day", description="`last_day`. Empty: no upper bound."),
+    "all_days": Param(
+        False, type="boolean", title="Also days that are not stale", description="`all_days`. Needs both days."
+    ),
 }
 
 

@@ -66,7 +66,7 @@ class AirflowApi:
                 raise AirflowError(f"run {run_id} of {dag_id} is still {state} after {seconds:.0f} s; see {where}")
             if say and now > next_word:
                 next_word = now + WORD_SECONDS
-                why = " (it waits for its turn)" if state == "queued" else ""
+                why = " (another run of it goes first)" if state == "queued" else ""
                 say(f"{dag_id} is {state}{why}, {now - begun:.0f} s now")
             time.sleep(0.5)
         return str(state)

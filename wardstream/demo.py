@@ -80,7 +80,7 @@ def _say_days(settings: Settings, say: Say) -> None:
                 scalar(conn, trusted(f"SELECT {what} FROM mart.{table}"))
                 for what in ("count(*)", "count(DISTINCT day)")
             )
-            say(f"mart.{table}: {rows} rows, {days} days")
+            say(f"mart.{table}: {rows} rows on {days} days")
 
 
 def login(settings: Settings) -> list[str]:

@@ -163,6 +163,10 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         up.stop(settings)
         paths.remove(settings)
     typer.echo("deleted; `wardstream up` starts with nothing")
+    try:
+        up.check_passwords(settings)
+    except StackError as error:  # said now, since the next `up` would say it
+        typer.echo(str(error))
 
 
 @app.command()

@@ -26,6 +26,10 @@ def tables(report: Report) -> RenderableType:
         there.append(Text(f"the stream is {state}: {report.blocked_by}", style="yellow"))
     if report.topics:
         there += ["", _topics(report)]
+    elif {row.state for row in report.parts} <= {"stopped"}:
+        there.append(Text("nothing runs here; `wardstream up` starts it"))
+    else:
+        there.append(Text("what becomes of the topics is not known: PostgreSQL does not say"))
     if report.quarantine:
         there += ["", _quarantine(report)]
     return Group(*there, "")

@@ -40,6 +40,7 @@ def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
             if ended:
                 say(f"          ended {ended} processes that a killed process manager left behind")
         check_databases(settings)
+        check_passwords(settings)
         parts = embedded_parts(settings)
         check_ports(settings, parts)
         manager.ensure_running(settings)
@@ -105,7 +106,6 @@ def _start_server(settings: Settings, part: str, stop: threading.Event) -> str:
     _wait_ready(settings, part, module.ready, stop)
     if part == "postgres":
         postgres.bootstrap(settings)
-        check_passwords(settings)
     where = "".join(f" on port {port}" for port in [*ports(settings, part).values()][:1])
     return f"{'runs' if running else 'ready'}{where}{again}"
 
@@ -186,16 +186,26 @@ def check_databases(settings: Settings) -> None:
 
 def check_passwords(settings: Settings) -> None:
     """An address of our own PostgreSQL that was put into a shell before `reset` has the passwords of before."""
-    chosen = {"DATABASE_URL": settings.writer_url, "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url}
+    chosen = {
+        "DATABASE_URL": settings.writer_url if settings.database_url else "",
+        "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url if settings.owner_database_url else "",
+    }
     old = []
     for variable, url in chosen.items():
         said = conninfo_to_dict(url) if is_embedded(url, settings.postgres_port) else {}
-        role = said.get("user")
-        if role in postgres.ROLES and said.get("password") not in (None, settings.password(str(role))):
+        password, role = said.get("password"), str(said.get("user"))
+        if role in postgres.ROLES and password not in (None, _password_now(settings, role)):
             old.append(variable)
     if old:
         why = f"{' and '.join(old)} in the environment or in .env: not the password of this stack's PostgreSQL"
         raise StackError("postgres", why, f"unset {' '.join(old)}; wardstream up")
+
+
+def _password_now(settings: Settings, role: str) -> str | None:
+    try:
+        return settings.password(role)
+    except FileNotFoundError:
+        return None  # not made yet
 
 
 def check_ports(settings: Settings, parts: list[str]) -> None:

@@ -265,7 +265,7 @@ def _seen(now: Situation) -> str:
         said.append(left if now.wanted else "all that Kafka held at the request is committed")
     elif now.desired == "running" and not now.gone:
         batches = str(now.batches) if now.batches < ENOUGH_BATCHES else f"{ENOUGH_BATCHES} or more"
-        said.append(f"{batches} batches committed since the request")
+        said.append(f"{batches} batch{'' if batches == '1' else 'es'} committed since the request")
         if now.caught_up:
             said.append("since then it was up to date")
         said.append(f"lag {now.lag_total if now.lag_total is not None else 'not known yet'}")

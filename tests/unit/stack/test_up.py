@@ -198,6 +198,10 @@ def test_an_address_from_before_a_reset_is_told_apart(make_settings, settings):
         ours = {"database_url": url.format(port=port), "owner_database_url": owner_url.format(port=port)}
         up.check_passwords(make_settings(state_dir=settings.state_dir, postgres_port=port, **ours))
 
+    def gone() -> None:
+        for role in ("wardstream_writer", "wardstream_owner"):
+            (secrets / role).unlink()
+
     check("")
     check("postgresql://wardstream_writer:new@127.0.0.1:{port}/wardstream")
     check("postgresql://their_own:old@127.0.0.1:{port}/wardstream", "postgresql://wardstream_owner:old@db:5432/x")
@@ -205,6 +209,10 @@ def test_an_address_from_before_a_reset_is_told_apart(make_settings, settings):
     with pytest.raises(StackError, match="unset DATABASE_URL WARDSTREAM_OWNER_DATABASE_URL; wardstream up") as caught:
         check(old.format("writer"), old.format("owner"))
     assert "old" not in str(caught.value)
+    gone()
+    check("")
+    with pytest.raises(StackError, match="unset DATABASE_URL; wardstream up"):
+        check(old.format("writer"))
 
 
 def test_what_to_type_can_be_typed(monkeypatch):
