@@ -6,8 +6,8 @@ CACHE := $(or $(WARDSTREAM_CACHE_DIR),$(HOME)/.cache/wardstream)/packages
 UV := $(BIN)/uv --quiet --cache-dir "$(CACHE)"
 INSTALL := $(UV) pip install --python $(BIN)/python
 PINNED := -r requirements.txt --no-deps -e .
-# Two at a time: most tests wait for servers. Which tests share a worker: tests/conftest.py.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two files at a time: most tests wait for servers. Which folders share a worker: tests/conftest.py.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help

@@ -6,22 +6,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from wardstream import stack
 from wardstream.settings import Settings
 from wardstream.stack import paths
 
-HERE = Path(__file__).parent
-TOGETHER = {HERE / folder for folder in ("airflow_e2e", "integration/daily", "integration/dags")}
+TOGETHER = ("tests/airflow_e2e", "tests/integration/daily", "tests/integration/dags")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One group for each file, or for the whole folder."""
-    for item in items:
-        place = item.path.parent if item.path.parent in TOGETHER else item.path
-        item.add_marker(pytest.mark.xdist_group(str(place.relative_to(HERE))))
+class ByWhatTheyShare(LoadFileScheduling):  # type: ignore[misc]
+    """A file's tests on one worker, or those of a whole folder."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder in TOGETHER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatTheyShare:
+    """Whatever `--dist` says: another way of sharing out would start each file's servers twice."""
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.hookimpl(trylast=True)
