@@ -101,22 +101,6 @@ def test_drain_while_events_flow(ward: Hospital) -> None:
     ward.verified()
 
 
-def test_a_waiting_stream_is_small_and_well(ward: Hospital) -> None:
-    ward.must("stream", "stop")
-    row = wait_for("a waiting process", lambda: (r := status(ward)) and r["healthy"] and r)
-    assert row["state"] == "stopped" and ward.cli("status").returncode == 0
-    waiting = psutil.Process(row["pid"])
-    assert not waiting.children(recursive=True), "no JVM"
-    assert waiting.memory_info().rss < 80 * 2**20
-    assert "waits, stopped as cli-" in ward.must("up")
-    assert stack.pids(ward.settings)["stream"] == waiting.pid
-
-    stack.stop_part(ward.settings, "stream")  # SIGTERM
-    assert read_control(ward.settings).waiting_pid is None
-    stack.start_part(ward.settings, "stream")
-    assert wait_for("its successor", lambda: status(ward))["state"] == "stopped"
-
-
 def test_batches_that_fruitless_starts_made_small_become_full_again(ward: Hospital) -> None:
     with ward.connect() as conn:
         conn.execute("UPDATE ops.streams SET fruitless_starts = 1, last_commit_at = NULL")
@@ -131,6 +115,22 @@ def test_batches_that_fruitless_starts_made_small_become_full_again(ward: Hospit
         sizes.setdefault(number, []).append(received)
     assert max(sizes[small]) <= BATCH // 10 and BATCH <= sum(sizes[small]) < 2 * BATCH
     assert max(sizes[small + 1]) > BATCH // 2
+
+
+def test_a_waiting_stream_is_small_and_well(ward: Hospital) -> None:
+    ward.must("stream", "stop")
+    row = wait_for("a waiting process", lambda: (r := status(ward)) and r["healthy"] and r)
+    assert row["state"] == "stopped" and ward.cli("status").returncode == 0
+    waiting = psutil.Process(row["pid"])
+    assert not waiting.children(recursive=True), "no JVM"
+    assert waiting.memory_info().rss < 80 * 2**20
+    assert "waits, stopped as cli-" in ward.must("up")
+    assert stack.pids(ward.settings)["stream"] == waiting.pid
+
+    stack.stop_part(ward.settings, "stream")  # SIGTERM
+    assert read_control(ward.settings).waiting_pid is None
+    stack.start_part(ward.settings, "stream")
+    assert wait_for("its successor", lambda: status(ward))["state"] == "stopped"
 
 
 def test_a_second_waiting_process_is_harmless_and_ends_at_once(ward: Hospital) -> None:
