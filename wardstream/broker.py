@@ -38,7 +38,7 @@ class Broker:
         # The client is kept: the futures of its calls die with it.
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000, "log_level": 2})
 
-    def _describe(self) -> Mapping[str, tuple[str, int]]:
+    def _describe(self, missing_ok: bool = False) -> Mapping[str, tuple[str, int]]:
         described = self._admin.describe_topics(TopicCollection(self.topics), request_timeout=15)
         found = {}
         for topic, future in described.items():
@@ -46,6 +46,8 @@ class Broker:
                 description = future.result()
             except KafkaException as error:
                 if error.args[0].name() == "UNKNOWN_TOPIC_OR_PART":
+                    if missing_ok:
+                        continue
                     raise TopicMissing(f"topic {topic} is not on the broker; run `wardstream up`") from None
                 raise
             found[topic] = (str(description.topic_id), len(description.partitions))
@@ -55,9 +57,9 @@ class Broker:
         """Kafka's id of each topic, by name."""
         return {topic: topic_id for topic, (topic_id, _) in self._describe().items()}
 
-    def extents(self) -> list[Extent]:
-        """Every partition of every topic with its first offset and its end."""
-        described = self._describe()
+    def extents(self, missing_ok: bool = False) -> list[Extent]:
+        """Every partition of every topic with its first offset and its end; `missing_ok`: of the topics there are."""
+        described = self._describe(missing_ok)
         partitions = [(topic, p) for topic, (_, number) in described.items() for p in range(number)]
         starts = self._offsets(partitions, OffsetSpec.earliest())
         ends = self._offsets(partitions, OffsetSpec.latest())

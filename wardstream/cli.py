@@ -31,7 +31,7 @@ from wardstream.logs import configure_logging
 from wardstream.migrate import migrate as apply_migrations
 from wardstream.reach import listens
 from wardstream.rebuild import rebuild as rebuild_core
-from wardstream.settings import AddressError, get_settings
+from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.sources.commands import app as replay_app
 from wardstream.stack.airflow import environment as airflow_environment
 from wardstream.stack.commands import app
@@ -133,13 +133,22 @@ def digest(as_json: AsJson = False) -> None:
         typer.echo("\n".join(f"{value}  {name}" for name, value in found.items()))
 
 
+def _postgresql_answers(command: str, settings: Settings) -> None:
+    """The programs that these commands become would say so in their own words, and not what to do."""
+    if not listens(f"127.0.0.1:{settings.postgres_port}"):
+        raise StackError(command, f"PostgreSQL does not answer on port {settings.postgres_port}", "wardstream up")
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(
     context: typer.Context, owner: Annotated[bool, typer.Option("--owner", help="See everything.")] = False
 ) -> None:
     """Open psql as the read-only BI user, who sees schema mart; other arguments are psql's own."""
     settings = get_settings()
-    if not owner and (server := elsewhere(settings).get("database")):
+    server = elsewhere(settings).get("database")
+    if not server:
+        _postgresql_answers("psql", settings)
+    elif not owner:
         said = f"the database is at {server}, whose administrator knows the password of wardstream_bi; --owner works"
         typer.echo(said, err=True)
         raise typer.Exit(1)
@@ -155,8 +164,7 @@ def psql(
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command line as the stack's Airflow, such as `wardstream airflow dags list`."""
     settings = get_settings()
-    if not listens(f"127.0.0.1:{settings.postgres_port}"):
-        raise StackError("airflow", f"PostgreSQL does not answer on port {settings.postgres_port}", "wardstream up")
+    _postgresql_answers("airflow", settings)
     values = {**os.environ, **airflow_environment(settings)}
     os.execve(sys.executable, [sys.executable, "-m", "airflow", *context.args], values)  # noqa: S606 - no shell is wanted
 

@@ -34,10 +34,14 @@ def total(lag: Lag | None) -> int | None:
 
 
 def lag_now(settings: Settings) -> Lag:
-    """Asked of Kafka and the ledger now, for while no driver measures it; KafkaException where Kafka is away."""
+    """Asked of Kafka and the ledger now, for while no driver measures it; KafkaException where Kafka is away.
+
+    A topic that is not on the broker is left out.
+    """
     from wardstream.broker import Broker
     from wardstream.contracts.model import load_contracts
 
     with connect(settings.writer_url, "wardstream status") as conn:
         ledger = read_ledger(conn)
-    return lag_of(Broker(settings.kafka, load_contracts(settings.schemas_dir)).extents(), ledger)
+    broker = Broker(settings.kafka, load_contracts(settings.schemas_dir))
+    return lag_of(broker.extents(missing_ok=True), ledger)

@@ -84,6 +84,15 @@ def test_topics_are_as_the_contracts_say(settings: Settings, tmp_path: Path):
         Broker(mine.kafka, ["nowhere"]).topic_ids()
 
 
+def test_a_topic_that_is_missing_hides_no_other(settings: Settings, contracts: dict[str, Contract]):
+    there = Broker(settings.kafka, contracts).extents()
+    assert {extent.topic for extent in there} == set(contracts)
+    broker = Broker(settings.kafka, [*contracts, "nowhere"])
+    assert broker.extents(missing_ok=True) == there
+    with pytest.raises(TopicMissing, match="topic nowhere"):
+        broker.extents()
+
+
 def topic_exists(settings: Settings, topic: str) -> bool:
     try:
         return bool(Broker(settings.kafka, [topic]).topic_ids())
