@@ -133,7 +133,7 @@ def digest(as_json: AsJson = False) -> None:
         typer.echo("\n".join(f"{value}  {name}" for name, value in found.items()))
 
 
-def _postgresql_answers(command: str, settings: Settings) -> None:
+def _check_postgresql(command: str, settings: Settings) -> None:
     """The programs that these commands become would say so in their own words, and not what to do."""
     if not listens(f"127.0.0.1:{settings.postgres_port}"):
         raise StackError(command, f"PostgreSQL does not answer on port {settings.postgres_port}", "wardstream up")
@@ -147,7 +147,7 @@ def psql(
     settings = get_settings()
     server = elsewhere(settings).get("database")
     if not server:
-        _postgresql_answers("psql", settings)
+        _check_postgresql("psql", settings)
     elif not owner:
         said = f"the database is at {server}, whose administrator knows the password of wardstream_bi; --owner works"
         typer.echo(said, err=True)
@@ -164,7 +164,7 @@ def psql(
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command line as the stack's Airflow, such as `wardstream airflow dags list`."""
     settings = get_settings()
-    _postgresql_answers("airflow", settings)
+    _check_postgresql("airflow", settings)
     values = {**os.environ, **airflow_environment(settings)}
     os.execve(sys.executable, [sys.executable, "-m", "airflow", *context.args], values)  # noqa: S606 - no shell is wanted
 

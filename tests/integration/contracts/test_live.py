@@ -91,6 +91,7 @@ def test_a_topic_that_is_missing_hides_no_other(settings: Settings, contracts: d
     assert broker.extents(missing_ok=True) == there
     with pytest.raises(TopicMissing, match="topic nowhere"):
         broker.extents()
+    assert Broker(settings.kafka, ["nowhere"]).extents(missing_ok=True) == []
 
 
 def topic_exists(settings: Settings, topic: str) -> bool:
