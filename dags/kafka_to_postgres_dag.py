@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
+from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.settings import get_settings
 
 if TYPE_CHECKING:

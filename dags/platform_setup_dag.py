@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
+from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.settings import get_settings
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
-from wardstream.airflow_support import HOUSE_RULES, plain_errors, say
+from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.daily.jvm import SUBMIT, jdbc_jars
 from wardstream.settings import PROJECT_ROOT, get_settings
 
@@ -53,7 +53,7 @@ def spark_processing() -> None:
     @task.short_circuit
     def find_stale_days() -> list[str]:
         """The job's arguments; none, which skips the rest, where nothing is to build."""
-        from wardstream.daily_run import choose
+        from wardstream.airflow.daily_choice import choose
 
         context: Any = get_current_context()
         with plain_errors():
@@ -64,7 +64,7 @@ def spark_processing() -> None:
     @task
     def report() -> None:
         """What was built, and what is stale still."""
-        from wardstream.daily_run import built_since
+        from wardstream.airflow.daily_choice import built_since
 
         context: Any = get_current_context()
         with plain_errors():

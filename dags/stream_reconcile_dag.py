@@ -22,7 +22,7 @@ from datetime import datetime
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from wardstream.airflow_support import HOUSE_RULES, plain_errors, say, tell
+from wardstream.airflow.support import HOUSE_RULES, plain_errors, say, tell
 from wardstream.settings import get_settings
 
 
@@ -54,8 +54,8 @@ def stream_reconcile() -> None:
     @task(retries=1)
     def quarantine_rate() -> None:
         """Opens or closes an alert for each topic, and sends those that were not taken before; stays green."""
-        from wardstream.alerts import send_waiting
-        from wardstream.quarantine_rate import check_rates
+        from wardstream.watch.alerts import send_waiting
+        from wardstream.watch.quarantine_rate import check_rates
 
         with plain_errors():
             say(check_rates(get_settings()))

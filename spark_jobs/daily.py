@@ -20,7 +20,7 @@ from wardstream.daily.build import run
 from wardstream.daily.orphan import end_with_starter
 from wardstream.daily.spark import NoJdbcAddressError, session
 from wardstream.daily.stale import Range, RangeError
-from wardstream.database import MissingTable
+from wardstream.database.connection import MissingTable
 from wardstream.logs import configure_logging
 from wardstream.settings import get_settings
 from wardstream.stream.plan import PlanError

@@ -4,7 +4,7 @@
              -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
 
 It may wait for days, so what Spark needs is imported after that. `wardstream stream …` says whether it should run.
-Its metrics are served all that time (`wardstream/stream/metrics.py`).
+Its metrics are served all that time (`wardstream/watch/metrics.py`).
 
 Where a batch begins and ends is Spark's plan, read from its offset log; what is done is said by ops.ledger alone.
 Spark's checkpoint is scratch: a new one at every start, started from the ledger. SIGTERM lets the batch finish.
@@ -24,16 +24,15 @@ import psycopg
 
 from wardstream.logs import configure_logging
 from wardstream.settings import AddressError, Settings, get_settings
-from wardstream.stream import metrics
-from wardstream.stream.status import STREAM
-from wardstream.stream.turn import ControlMissing, stop_on_signals, wait_for_turn
+from wardstream.stream.turn import STREAM, ControlMissing, stop_on_signals, wait_for_turn
+from wardstream.watch import metrics
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
     from wardstream.contracts.model import Contract
-    from wardstream.contracts.registry import SchemaSource
+    from wardstream.registry.client import SchemaSource
     from wardstream.stream.driver import Driver
     from wardstream.stream.start import Start
 

@@ -17,33 +17,33 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from wardstream.airflow_api import AirflowError
-from wardstream.broker import TopicMissing
-from wardstream.contracts.commands import app as contracts_app
+from wardstream.airflow.api import AirflowError
+from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
-from wardstream.contracts.registry import RegistryRefusedError, RegistryUnavailableError
-from wardstream.contracts.topics import TopicError
-from wardstream.database import connect
-from wardstream.demo import DemoError, login
-from wardstream.demo import demo as run_demo
-from wardstream.digest import digest as digests_of
+from wardstream.database.connection import connect
+from wardstream.database.migrate import migrate as apply_migrations
+from wardstream.kafka.broker import TopicMissing
+from wardstream.kafka.health import listens
+from wardstream.kafka.topics import TopicError
 from wardstream.logs import configure_logging
-from wardstream.migrate import migrate as apply_migrations
-from wardstream.reach import listens
-from wardstream.rebuild import rebuild as rebuild_core
+from wardstream.proof.digest import digest as digests_of
+from wardstream.proof.reading import TopicUnreadableError
+from wardstream.proof.rebuild import rebuild as rebuild_core
+from wardstream.proof.verify import Report
+from wardstream.proof.verify import verify as run_verify
+from wardstream.registry.client import RegistryRefusedError, RegistryUnavailableError, register_all
 from wardstream.settings import AddressError, Settings, get_settings
-from wardstream.sources.commands import app as replay_app
+from wardstream.sources.replay_commands import app as replay_app
 from wardstream.stack.airflow import environment as airflow_environment
-from wardstream.stack.commands import app
+from wardstream.stack.demo import DemoError, login
+from wardstream.stack.demo import demo as run_demo
 from wardstream.stack.env import faults_of_settings, redact, stream_environment
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import elsewhere
 from wardstream.stack.postgres import binaries
-from wardstream.stream.commands import app as stream_app
+from wardstream.stack.stack_commands import app
 from wardstream.stream.plan import PlanError
-from wardstream.verify.check import Report
-from wardstream.verify.check import verify as run_verify
-from wardstream.verify.reading import TopicUnreadableError
+from wardstream.stream.stream_commands import app as stream_app
 
 app.add_typer(contracts_app, name="contracts", help="Check and register the contracts of the topics.")
 app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
@@ -59,6 +59,16 @@ def migrate() -> None:
     """Apply the migrations of sql/migrations that the database lacks."""
     applied = apply_migrations(get_settings())
     typer.echo("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
+
+
+@contracts_app.command()
+def register() -> None:
+    """Register all versions in the schema registry, under FULL_TRANSITIVE; may be repeated."""
+    result = register_all(get_settings())
+    for schema in result.schemas:
+        word = "registered" if schema.new else "was there"
+        typer.echo(f"{schema.subject} v{schema.version}: id {schema.schema_id}, {word}")
+    typer.echo("nothing to do" if not result.changed else "done")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from tests.e2e.hospital import DEADLINE_SECONDS, Hospital, wait_for
 from tests.integration.alerts.conftest import Webhook
 from wardstream import stack
-from wardstream.airflow_api import AirflowApi, AirflowError
+from wardstream.airflow.api import AirflowApi, AirflowError
 from wardstream.stack.manager import manager_pid
 
 DAGS = ("platform_setup_dag", "kafka_to_postgres_dag", "spark_processing_dag", "stream_reconcile_dag")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.airflow_e2e.clinic import DAGS, Clinic
 from tests.e2e.hospital import wait_for
-from wardstream.airflow_api import FINISHED
+from wardstream.airflow.api import FINISHED
 from wardstream.daily.stale import count_stale
 from wardstream.stack.memory import memory_by_part
 

@@ -21,8 +21,8 @@ from tests.integration.stack.machine import LOOPBACK, in_the_process_table, list
 from wardstream.contracts.codec import Encoder
 from wardstream.contracts.examples import load_examples
 from wardstream.contracts.model import Contract, load_contracts
-from wardstream.contracts.registry import schema_id
-from wardstream.sources import sample
+from wardstream.registry.client import schema_id
+from wardstream.sources.sample import events as sample
 from wardstream.stack import manager
 from wardstream.stack.postgres import AIRFLOW_DATABASE
 

@@ -14,16 +14,16 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from wardstream import stack
-from wardstream.broker import Broker, Extent
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.registry import register_all
-from wardstream.contracts.topics import create_topics
-from wardstream.database import Connection, connect
-from wardstream.digest import digest
-from wardstream.migrate import migrate, rollback
+from wardstream.database.connection import Connection, connect
+from wardstream.database.migrate import migrate, rollback
+from wardstream.kafka.broker import Broker, Extent
+from wardstream.kafka.topics import create_topics
+from wardstream.proof.digest import digest
+from wardstream.proof.verify import Report, verify
+from wardstream.registry.client import register_all
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment
-from wardstream.verify.check import Report, verify
 
 DEADLINE_SECONDS = 180.0
 

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from tests.e2e.hospital import Hospital, wait_for
 from tests.e2e.test_kills import held_at_the_end_of_a_commit
 from wardstream import stack
-from wardstream.contracts.topics import create_topics
+from wardstream.kafka.topics import create_topics
 from wardstream.stack import kafka, manager, up
 from wardstream.stream import gaps
 from wardstream.stream.control import findings

@@ -22,14 +22,14 @@ import pytest
 from tests.e2e.hospital import Hospital, wait_for
 from tests.e2e.test_kills import held_at_the_end_of_a_commit, stream_pid
 from wardstream import stack
-from wardstream.database import connect
+from wardstream.database.connection import connect
+from wardstream.proof.verify import verify
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import manager
 from wardstream.stack.env import base_environment, stream_environment
 from wardstream.stream.control import evidence, findings, read_control, request
 from wardstream.stream.driver import Driver
 from wardstream.stream.turn import look
-from wardstream.verify.check import verify
 
 BATCH = 2000
 # Asked as the writer: PostgreSQL hides from one role what another one's sessions are called.
@@ -204,7 +204,7 @@ def test_a_drain_is_finished_by_the_next_process(ward: Hospital) -> None:
     assert read_control(ward.settings).drain_to == control.drain_to
     assert generation(ward) > before
     with ward.connect() as conn:
-        assert not look(conn, ward.settings, "main").wanted
+        assert not look(conn, "main").wanted
     assert ward.committed() == ward.published()
     ward.must("stream", "start")
     ward.verified()
@@ -225,7 +225,7 @@ def hurried(ward: Hospital, tmp_path: Path) -> Settings:
 @pytest.mark.campaign
 def test_events_that_wait_too_long_are_known_from_kafka(ward: Hospital, hurried: Settings) -> None:
     with ward.connect() as conn:
-        turn = look(conn, ward.settings, "main")
+        turn = look(conn, "main")
     driver = Driver(hurried, turn)  # it only measures; without the lease, it is no driver for anybody
     driver.lease._conn.close()
     driver.measure()

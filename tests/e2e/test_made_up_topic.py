@@ -14,7 +14,7 @@ from wardstream import stack
 from wardstream.contracts.codec import Encoder
 from wardstream.contracts.examples import load_examples
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.registry import schema_id
+from wardstream.registry.client import schema_id
 
 TOPIC = "bed_surveys"
 FILES = Path(__file__).parent / "made_up_topic"

@@ -12,8 +12,8 @@ from tests.e2e.hospital import Hospital
 from wardstream.contracts.codec import Encoder
 from wardstream.contracts.examples import load_examples
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.registry import schema_id
-from wardstream.verify.check import verify
+from wardstream.proof.verify import verify
+from wardstream.registry.client import schema_id
 
 ONE_LAB = '(SELECT min(lab_result_id) FROM history.labs WHERE "offset" > 10)'
 ONE_OFFSET = f'(SELECT min("offset") FROM history.labs WHERE lab_result_id = {ONE_LAB})'

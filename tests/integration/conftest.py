@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.stack.conftest import own_settings
 from wardstream import stack
-from wardstream.migrate import migrate
+from wardstream.database.migrate import migrate
 from wardstream.settings import Settings
 from wardstream.stack import paths, postgres
 

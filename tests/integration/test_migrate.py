@@ -11,8 +11,8 @@ from psycopg.conninfo import make_conninfo
 
 from tests.e2e.hospital import wait_for
 from tests.integration.conftest import another_database
-from wardstream.database import connect
-from wardstream.migrate import migrate
+from wardstream.database.connection import connect
+from wardstream.database.migrate import migrate
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment
 

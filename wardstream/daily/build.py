@@ -31,8 +31,8 @@ from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.runs import chunks, runs_of
 from wardstream.daily.spark import aggregate
 from wardstream.daily.stale import Range, stale_days
-from wardstream.database import Connection, connect, names, scalar, trusted
-from wardstream.facility import Facility, read_facility
+from wardstream.database.connection import Connection, connect, names, scalar, trusted
+from wardstream.database.facility import Facility, read_facility
 from wardstream.settings import Settings
 from wardstream.stream.commit import copy
 

@@ -26,8 +26,8 @@ from pyspark.sql import SparkSession
 from wardstream.daily.jvm import JAVA_OPTIONS, jdbc_jars
 from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
-from wardstream.database import Connection, trusted
-from wardstream.facility import Facility
+from wardstream.database.connection import Connection, trusted
+from wardstream.database.facility import Facility
 from wardstream.settings import Settings
 
 DRIVER = "org.postgresql.Driver"

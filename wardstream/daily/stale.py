@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from wardstream.daily.marts import TABLES, Mart, Marts, load_marts
-from wardstream.database import Connection, connect, trusted
+from wardstream.database.connection import Connection, connect, trusted
 from wardstream.settings import Settings
 
 __all__ = ["TABLES", "Range", "count_stale", "stale_days"]

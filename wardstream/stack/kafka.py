@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from wardstream.reach import cluster_id, kafka_answers
+from wardstream.kafka.health import cluster_id, kafka_answers
 from wardstream.settings import Settings
 from wardstream.stack import jars, java
 from wardstream.stack.errors import StackError, no_space, says_no_space

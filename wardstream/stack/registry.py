@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wardstream.reach import registry_answers
+from wardstream.registry.health import registry_answers
 from wardstream.settings import Settings
 from wardstream.stack import jars, java
 from wardstream.stack.parts import Launch

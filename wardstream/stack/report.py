@@ -13,16 +13,17 @@ from typing import Any
 
 import psycopg
 
-from wardstream.database import connect
-from wardstream.reach import kafka_answers, registry_answers
+from wardstream.database.connection import connect
+from wardstream.kafka.health import kafka_answers
+from wardstream.registry.health import registry_answers
 from wardstream.settings import Settings
 from wardstream.stack import manager
 from wardstream.stack.errors import StackError
 from wardstream.stack.memory import memory_by_part
 from wardstream.stack.parts import elsewhere, embedded_parts, ports
 from wardstream.stack.up import MODULES
-from wardstream.stream.figures import Figures, Quarantined, Topic, figures
-from wardstream.stream.status import shown
+from wardstream.watch.figures import Figures, Quarantined, Topic, figures
+from wardstream.watch.status import shown
 
 
 @dataclass(frozen=True)

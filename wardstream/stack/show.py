@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wardstream.stack.report import Report
-from wardstream.stream.figures import MOST_QUARANTINED
+from wardstream.watch.figures import MOST_QUARANTINED
 
 _QUARANTINE_RUNBOOK = "docs/runbooks/a-message-is-in-quarantine.md"
 

@@ -53,19 +53,19 @@ def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list
         return "verified"
 
     def migrate(_: threading.Event) -> str:
-        from wardstream.migrate import migrate
+        from wardstream.database.migrate import migrate
 
         migrate(settings)
         return "applied"
 
     def topics(_: threading.Event) -> str:
-        from wardstream.contracts.topics import create_topics
+        from wardstream.kafka.topics import create_topics
 
         create_topics(settings)
         return "present"
 
     def schemas(_: threading.Event) -> str:
-        from wardstream.contracts.registry import register_all
+        from wardstream.registry.client import register_all
 
         register_all(settings)
         return "registered"
@@ -126,7 +126,7 @@ def _start_stream(settings: Settings, stop: threading.Event) -> str:
 
 def _purpose_in_words(settings: Settings) -> str:
     """Why the stream waits, where it does: somebody asked for it, and `up` does not overrule that."""
-    from wardstream.stream.status import stream_purpose
+    from wardstream.watch.status import stream_purpose
 
     purpose = stream_purpose(settings)
     if purpose is None or not purpose.waits_on_purpose(pids(settings).get("stream")):
@@ -147,7 +147,7 @@ def stream_ready(settings: Settings) -> bool:
     StackError where it is blocked: it will not become ready before somebody has decided something.
     """
     from wardstream.stream.start import BLOCKED_RUNBOOK
-    from wardstream.stream.status import stream_purpose, stream_status
+    from wardstream.watch.status import stream_purpose, stream_status
 
     pid = pids(settings).get("stream")
     status, purpose = stream_status(settings), stream_purpose(settings)

@@ -1,6 +1,7 @@
 """Everything between BEGIN and COMMIT: one batch of events into PostgreSQL, exactly once.
 
-`Committer.commit` is the protocol, top to bottom; its statements are sql/protocol, sql/commit and sql/folds:
+`Committer.commit` is the protocol, top to bottom; its statements are those of sql/protocol beside this module, and the
+user's sql/commit and sql/folds:
 
     stage        COPY into temporary tables; no lock is held
     lock         one commit lock for the database, in a statement of its own (READ COMMITTED: what follows sees all
@@ -31,8 +32,8 @@ import pyarrow as pa
 from psycopg import sql
 
 from wardstream.contracts.model import Contract
-from wardstream.database import Connection, columns_of, names, primary_key_of, scalar, trusted
-from wardstream.facility import Facility, read_facility
+from wardstream.database.connection import Connection, columns_of, names, primary_key_of, scalar, trusted
+from wardstream.database.facility import Facility, read_facility
 from wardstream.stream.plan import Fold, Plan, PlanError
 from wardstream.stream.refused import REFUSED, sift
 

@@ -15,16 +15,15 @@ from typing import Any, Literal
 
 from psycopg.rows import class_row
 
-from wardstream.broker import Broker
 from wardstream.contracts.model import load_contracts
-from wardstream.database import connect, scalar, trusted
+from wardstream.database.connection import beside, connect, scalar
+from wardstream.kafka.broker import Broker
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.lag import Lag, total
 from wardstream.stream.lease import SESSIONS, session_name
 from wardstream.stream.start import BLOCKED_RUNBOOK
-from wardstream.stream.status import FRESH_SECONDS, STREAM
-from wardstream.stream.turn import ControlMissing
+from wardstream.stream.turn import FRESH_SECONDS, STREAM, ControlMissing
 
 Action = Literal["start", "drain", "stop", "restart"]
 DESIRED: Mapping[Action, str] = {"start": "running", "restart": "running", "drain": "drained", "stop": "stopped"}
@@ -184,7 +183,7 @@ def request(settings: Settings, action: Action, by: str, stream: str = STREAM) -
             raise RequestConflict(f"{by} has asked for {before} of stream {stream} and cannot ask for {action} as well")
         if before is None:
             asked = conn.execute(
-                trusted((settings.sql_dir / "control" / "request.sql").read_text()),
+                beside(__file__, "control/request"),
                 {
                     "stream": stream,
                     "action": action,
@@ -208,7 +207,7 @@ def _ends(settings: Settings) -> dict[str, dict[str, int]]:
 
 def situation(settings: Settings, stream: str = STREAM) -> Situation:
     """What PostgreSQL knows of the stream, in one look."""
-    statement = trusted((settings.sql_dir / "control" / "situation.sql").read_text())
+    statement = beside(__file__, "control/situation")
     asked: dict[str, Any] = {
         "stream": stream,
         "lock": COMMIT_LOCK,

@@ -18,8 +18,8 @@ from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.canonical import Event
 from wardstream.contracts.codec import BadRecord, Decoder, split
 from wardstream.contracts.model import Contract
-from wardstream.contracts.registry import RegistryUnavailableError, SchemaSource
 from wardstream.contracts.validate import Validator
+from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 
 MICROS = pa.timestamp("us", tz="UTC")
 MESSAGE = pa.schema(

@@ -27,22 +27,21 @@ from tenacity import (
     wait_exponential,
 )
 
-from wardstream.broker import Broker, Extent, Partition, TopicMissing
 from wardstream.contracts.model import ContractError, load_contracts
-from wardstream.contracts.registry import RegistryUnavailableError, SchemaSource
-from wardstream.database import Connection, MissingTable, connect, scalar
+from wardstream.database.connection import Connection, MissingTable, connect, scalar
+from wardstream.kafka.broker import Broker, Extent, Partition, TopicMissing
+from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
-from wardstream.stream import metrics
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
 from wardstream.stream.decode import sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.lag import lag_of, read_ledger
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
-from wardstream.stream.meaning import Meanings
 from wardstream.stream.plan import PlanError, load_plan
+from wardstream.stream.schema_ids import Meanings
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
-from wardstream.stream.status import STREAM
-from wardstream.stream.turn import LOOK_SECONDS, ControlMissing, Turn, look
+from wardstream.stream.turn import LOOK_SECONDS, STREAM, ControlMissing, Turn, look
+from wardstream.watch import metrics
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +223,7 @@ class Driver:
         while not self.stop_requested.wait(LOOK_SECONDS):
             try:
                 conn = conn or connect(self.settings.writer_url, session_name("control", self.stream))
-                reason = look(conn, self.settings, self.stream).ends(self.turn.restarts)
+                reason = look(conn, self.stream).ends(self.turn.restarts)
                 unknown = False
             except (psycopg.Error, ControlMissing) as error:
                 if not unknown:

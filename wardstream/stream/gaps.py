@@ -12,9 +12,9 @@ from typing import Literal
 
 from psycopg import sql
 
-from wardstream.broker import Broker, Extent, Partition
 from wardstream.contracts.model import load_contracts
-from wardstream.database import Connection, connect, scalar
+from wardstream.database.connection import Connection, connect, scalar
+from wardstream.kafka.broker import Broker, Extent, Partition
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
 

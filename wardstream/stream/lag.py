@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from wardstream.database import Connection, connect
+from wardstream.database.connection import Connection, connect
 from wardstream.settings import Settings
 
 if TYPE_CHECKING:
-    from wardstream.broker import Extent
+    from wardstream.kafka.broker import Extent
 
 Lag = dict[str, dict[str, int]]  # events not yet committed, by topic and partition
 Ledger = dict[tuple[str, int], int]  # the first offset not committed, by topic id and partition
@@ -38,8 +38,8 @@ def lag_now(settings: Settings) -> Lag:
 
     A topic that is not on the broker is left out.
     """
-    from wardstream.broker import Broker
     from wardstream.contracts.model import load_contracts
+    from wardstream.kafka.broker import Broker
 
     with connect(settings.writer_url, "wardstream status") as conn:
         ledger = read_ledger(conn)

@@ -19,7 +19,7 @@ from datetime import datetime
 
 import psycopg
 
-from wardstream.database import Connection, connect, scalar, trusted
+from wardstream.database.connection import Connection, beside, connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.lag import Lag
@@ -77,7 +77,7 @@ class Lease:
         self._end_sessions_of_the_driver_before()
         with self._conn.transaction():
             self._conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
-            take = trusted((self.settings.sql_dir / "control" / "take.sql").read_text())
+            take = beside(__file__, "control/take")
             me = {"stream": self.stream, "pid": os.getpid(), "restarts": restarts}
             row = self._conn.execute(take, me).fetchone()
         assert row is not None

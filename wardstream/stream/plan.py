@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEADER = re.compile(r"^-- (topics|key|days): *(.+?) *$", re.MULTILINE)
+PROTOCOL_DIR = Path(__file__).parent / "sql" / "protocol"
 INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
 
 
@@ -39,7 +40,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of sql/commit (`history`: topic -> SELECT over staged_<topic>), sql/folds, and sql/protocol by file name."""
+    """All of sql/commit (`history`: topic -> SELECT over staged_<topic>), sql/folds, and the commit's statements."""
 
     history: dict[str, str]
     folds: tuple[Fold, ...]
@@ -72,7 +73,7 @@ def read_fold(path: Path) -> Fold:
     return Fold(path.stem, topics, header["key"], days, span, INCLUDE.sub(include, text))
 
 
-def load_plan(sql_dir: Path, topics: list[str]) -> Plan:
+def load_plan(sql_dir: Path, topics: list[str], protocol_dir: Path = PROTOCOL_DIR) -> Plan:
     """Read the SQL of these topics; PlanError where a topic has no file in sql/commit."""
     history = {}
     for topic in topics:
@@ -83,5 +84,5 @@ def load_plan(sql_dir: Path, topics: list[str]) -> Plan:
             )
         history[topic] = path.read_text()
     folds = tuple(read_fold(path) for path in sorted((sql_dir / "folds").glob("*.sql")))
-    protocol = {path.stem: path.read_text() for path in (sql_dir / "protocol").glob("*.sql")}
+    protocol = {path.stem: path.read_text() for path in protocol_dir.glob("*.sql")}
     return Plan(history, tuple(fold for fold in folds if set(fold.topics) & set(topics)), protocol)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import psycopg
 import pyarrow as pa
 
-from wardstream.database import Connection
+from wardstream.database.connection import Connection
 
 REFUSED = (psycopg.DataError, psycopg.IntegrityError)
 PIECE_ROWS = 1000  # of a batch in which rows are refused: a piece that fails is sent again, so that it must be small

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from wardstream.broker import Broker, Extent, Partition
-from wardstream.database import Connection
+from wardstream.database.connection import Connection
+from wardstream.kafka.broker import Broker, Extent, Partition
 from wardstream.stream.commit import COMMIT_LOCK, BrokerChanged, Slice
 from wardstream.stream.gaps import losses
 from wardstream.stream.lag import read_ledger

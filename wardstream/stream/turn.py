@@ -6,7 +6,6 @@ The stream's process begins here and may stay here for days, so this module impo
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -14,17 +13,19 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from wardstream.database import Connection, connect, trusted
+from wardstream.database.connection import Connection, beside, connect
 from wardstream.settings import Settings
 
 log = logging.getLogger(__name__)
 
+STREAM = "main"
 LOOK_SECONDS = 1.0
+FRESH_SECONDS = 10.0
+"""A sign of life older than this is not a fresh one."""
 
 
 class ControlMissing(Exception):
@@ -51,14 +52,9 @@ class Turn:
         return None
 
 
-@functools.cache
-def _statement(sql_dir: Path) -> str:
-    return (sql_dir / "control" / "turn.sql").read_text()  # once: the files may be replaced under a running stream
-
-
-def look(conn: Connection, settings: Settings, stream: str) -> Turn:
+def look(conn: Connection, stream: str) -> Turn:
     """The stream's turn as it is now; ControlMissing, or psycopg's UndefinedTable before the migration."""
-    row = conn.execute(trusted(_statement(settings.sql_dir)), {"stream": stream}).fetchone()
+    row = conn.execute(beside(__file__, "control/turn"), {"stream": stream}).fetchone()
     if row is None:
         raise ControlMissing(f"ops.stream_control has no row for stream {stream}; put one in, with desired 'running'")
     return Turn(*row)
@@ -85,7 +81,7 @@ def wait_for_turn(settings: Settings, stream: str, stop: threading.Event) -> Tur
     while not stop.is_set():
         try:
             conn = conn or connect(settings.writer_url, f"wardstream waiting {stream}")
-            turn = look(conn, settings, stream)
+            turn = look(conn, stream)
             if turn.wanted:
                 conn.close()
                 return turn

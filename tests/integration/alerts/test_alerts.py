@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.alerts.conftest import Mailbox, Row, Webhook, serving_mail
 from tests.integration.stack.conftest import free_ports
-from wardstream.alerts import close_alert, open_alert, send_waiting
 from wardstream.settings import Settings
+from wardstream.watch.alerts import close_alert, open_alert, send_waiting
 
 KEY = "dag:some_dag"
 WHAT = "DAG some_dag failed in task build, run r1"

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from tests.integration.alerts.conftest import Row, Webhook
-from wardstream.quarantine_rate import check_rates, rates
 from wardstream.settings import Settings
+from wardstream.watch.quarantine_rate import check_rates, rates
 
 Commits = Callable[..., None]
 

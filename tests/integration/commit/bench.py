@@ -13,19 +13,19 @@ import pyarrow as pa
 from psycopg import sql
 
 from tests.integration.commit.facts import LATER, Fact
-from wardstream.broker import Extent
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord, Encoder
 from wardstream.contracts.model import Contract, load_contracts
-from wardstream.contracts.registry import SchemaSource, WriterSchema
-from wardstream.database import connect
-from wardstream.digest import digest, relations
-from wardstream.rebuild import touch_all
+from wardstream.database.connection import connect
+from wardstream.kafka.broker import Extent
+from wardstream.proof.digest import digest, relations
+from wardstream.proof.rebuild import touch_all
+from wardstream.registry.client import SchemaSource, WriterSchema
 from wardstream.settings import Settings
 from wardstream.stack import postgres
 from wardstream.stream.commit import Batch, Committer, Outcome, Refold, Slice, create_touched
 from wardstream.stream.decode import MESSAGE, Judge, judge_batches, judged_schema, sort_out
-from wardstream.stream.plan import Plan, load_plan
+from wardstream.stream.plan import PROTOCOL_DIR, Plan, load_plan
 from wardstream.stream.start import open_ledger
 
 STREAM = "bench"
@@ -75,8 +75,9 @@ class Bench:
         return [sql.Identifier(schema, name) for name in there]
 
     def plan_of(self, sql_dir: Path) -> Plan:
-        """The plan of another SQL folder."""
-        return load_plan(sql_dir, list(self.contracts))
+        """The plan of another SQL folder, and of the protocol in it where there is one."""
+        own = sql_dir / "protocol"
+        return load_plan(sql_dir, list(self.contracts), own if own.is_dir() else PROTOCOL_DIR)
 
     def empty(self) -> None:
         """An empty database: no fact, no ledger but the partitions' first offsets, generation 1."""

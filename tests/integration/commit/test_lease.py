@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.integration.commit.bench import Bench
-from wardstream.database import connect, scalar
+from wardstream.database.connection import connect, scalar
 from wardstream.settings import Settings
 from wardstream.stream.lease import AnotherDriver, Lease, LeaseGone, session_name
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
 from tests.integration.commit.worlds import CANCELLED, MINUS_ZERO, ONE_ID_TWO_BODIES, faults, worlds
+from wardstream.stream.plan import PROTOCOL_DIR
 
 VERSION = "h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC"
 POSITION = "h.recorded_at, h.source_seq, h.event_id, h.content_hash"
@@ -62,6 +63,7 @@ BRIEFLY = (
 def test_a_defect_turns_the_law_red(bench, tmp_path, monkeypatch, defect):
     file, right, wrong = DEFECTS[defect]
     shutil.copytree(bench.settings.sql_dir, tmp_path / "sql")
+    shutil.copytree(PROTOCOL_DIR, tmp_path / "sql" / "protocol")
     text = (tmp_path / "sql" / file).read_text()
     assert text.count(right) == 1
     (tmp_path / "sql" / file).write_text(text.replace(right, wrong))

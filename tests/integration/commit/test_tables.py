@@ -9,9 +9,9 @@ from psycopg import sql
 
 from tests.integration.conftest import another_database
 from wardstream.contracts.model import Contract, load_contracts
-from wardstream.database import Connection, columns_of, connect, primary_key_of
-from wardstream.digest import relations
-from wardstream.migrate import migrate, rollback
+from wardstream.database.connection import Connection, columns_of, connect, primary_key_of
+from wardstream.database.migrate import migrate, rollback
+from wardstream.proof.digest import relations
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import postgres
 from wardstream.stream.commit import WHERE_FOUND, create_staged

@@ -10,10 +10,10 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.e2e.hospital import wait_for
-from wardstream.broker import Broker, Extent
 from wardstream.contracts.model import Contract
-from wardstream.contracts.topics import admin_client, create_topics
-from wardstream.database import Connection, connect
+from wardstream.database.connection import Connection, connect
+from wardstream.kafka.broker import Broker, Extent
+from wardstream.kafka.topics import admin_client, create_topics
 from wardstream.settings import Settings
 from wardstream.stream import gaps
 from wardstream.stream.commit import BrokerChanged

@@ -14,14 +14,14 @@ from confluent_kafka.admin import ConfigResource
 
 from tests.unit.contracts import made_up
 from wardstream import stack
-from wardstream.broker import Broker, TopicMissing
 from wardstream.contracts.codec import BadRecord, Decoder, split
 from wardstream.contracts.model import Contract
-from wardstream.contracts.registry import RegistryRefusedError, SchemaSource, register_all, schema_id
-from wardstream.contracts.topics import admin_client, create_topics
+from wardstream.kafka.broker import Broker, TopicMissing
+from wardstream.kafka.publish import Publisher
+from wardstream.kafka.topics import admin_client, create_topics
+from wardstream.registry.client import RegistryRefusedError, SchemaSource, register_all, schema_id
 from wardstream.settings import Settings
-from wardstream.sources import sample
-from wardstream.sources.publish import Publisher
+from wardstream.sources.sample import events as sample
 
 
 def test_registering_again_changes_nothing(settings: Settings, contracts: dict[str, Contract]):

@@ -7,12 +7,12 @@ import pytest
 
 from tests.integration.stack.conftest import free_ports
 from wardstream.contracts.model import Contract
-from wardstream.contracts.registry import SchemaSource, schema_id
-from wardstream.database import Connection, connect
+from wardstream.database.connection import Connection, connect
+from wardstream.registry.client import SchemaSource, schema_id
 from wardstream.settings import Settings
 from wardstream.stream.commit import BrokerChanged
 from wardstream.stream.decode import Sorted
-from wardstream.stream.meaning import Meanings
+from wardstream.stream.schema_ids import Meanings
 
 LOST = 4711
 NOTHING = pa.table({"reason": pa.array([], pa.string()), "schema_id": pa.array([], pa.int32()), "topic": []})

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.stack.conftest import free_ports
-from wardstream.broker import Broker
 from wardstream.contracts.model import Contract
+from wardstream.kafka.broker import Broker
+from wardstream.kafka.publish import Publisher
 from wardstream.settings import Settings
-from wardstream.sources import sample
-from wardstream.sources.publish import Publisher
+from wardstream.sources.sample import events as sample
 from wardstream.stack.errors import StackError
 from wardstream.stack.kafka import check_ours
 

@@ -14,15 +14,15 @@ import pytest
 from confluent_kafka import KafkaException
 
 from tests.integration.conftest import another_database
-from wardstream.database import connect
-from wardstream.migrate import migrate, rollback
+from wardstream.database.connection import connect
+from wardstream.database.migrate import migrate, rollback
 from wardstream.settings import Settings
 from wardstream.stream import control
 from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.control import RequestConflict, evidence, findings, read_control, request, situation
 from wardstream.stream.lease import Lease
-from wardstream.stream.status import stream_purpose
 from wardstream.stream.turn import ControlMissing, look, wait_for_turn
+from wardstream.watch.status import stream_purpose
 
 A_RANGE = """
 INSERT INTO ops.ledger_ranges (topic_id, partition, start_offset, end_offset, received, stored, duplicate, quarantined,
@@ -171,7 +171,7 @@ def test_a_drain_is_over_when_the_ledger_is_there(ward, ends, wanted):
     ward.ledger(10)
     ward.drain_to(ends)
     with connect(ward.settings.writer_url, "test") as conn:
-        assert look(conn, ward.settings, "main").wanted is wanted
+        assert look(conn, "main").wanted is wanted
     assert situation(ward.settings).wanted is wanted
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.integration.alerts.conftest import Webhook, serving_webhook
 from tests.integration.stack.conftest import own_settings
 from wardstream import stack
-from wardstream.migrate import migrate
+from wardstream.database.migrate import migrate
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import airflow, env, jars, paths, postgres
 

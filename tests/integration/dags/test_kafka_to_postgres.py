@@ -12,10 +12,10 @@ import pytest
 from tests.integration.alerts.conftest import Webhook
 from tests.integration.dags.conftest import Go, Run, execute
 from tests.integration.stack.conftest import free_ports
-from wardstream.broker import Broker
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.topics import create_topics
-from wardstream.database import connect
+from wardstream.database.connection import connect
+from wardstream.kafka.broker import Broker
+from wardstream.kafka.topics import create_topics
 from wardstream.settings import Settings
 from wardstream.stream import control
 from wardstream.stream.lease import Lease
@@ -45,7 +45,7 @@ class Driver(threading.Thread):
             self.generations.append(lease.take(turn.restarts))
             lease.state, lease.lag = "running", {"labs": {"0": 0}}
             with connect(self.settings.writer_url, "test") as conn:
-                while not self.end.is_set() and not look(conn, self.settings, "main").ends(turn.restarts):
+                while not self.end.is_set() and not look(conn, "main").ends(turn.restarts):
                     lease.caught_up_at = datetime.now(UTC)
                     lease.beat()
                     self.end.wait(0.2)

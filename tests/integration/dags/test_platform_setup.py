@@ -13,7 +13,7 @@ from tests.integration.alerts.conftest import Webhook
 from tests.integration.dags.conftest import Go, changed, execute
 from tests.integration.stack.conftest import free_ports
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.topics import TopicConflict, admin_client, apply_topics
+from wardstream.kafka.topics import TopicConflict, admin_client, apply_topics
 from wardstream.settings import Settings
 from wardstream.stack import postgres
 

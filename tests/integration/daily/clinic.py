@@ -18,8 +18,8 @@ from tests.integration.commit.facts import Fact
 from wardstream.daily.build import Builder, Built
 from wardstream.daily.marts import TABLES, Mart
 from wardstream.daily.stale import Range, stale_days
-from wardstream.database import Connection, connect
-from wardstream.facility import Facility, read_facility
+from wardstream.database.connection import Connection, connect
+from wardstream.database.facility import Facility, read_facility
 from wardstream.settings import Settings
 from wardstream.stream import commit as commit_module
 

@@ -11,9 +11,9 @@ from pyspark.sql import SparkSession
 from tests.integration.commit.bench import Bench
 from tests.integration.conftest import another_database
 from tests.integration.daily.clinic import Clinic
-from wardstream.daily.facility import apply_facility
 from wardstream.daily.spark import session
-from wardstream.migrate import migrate
+from wardstream.daily.zone import apply_facility
+from wardstream.database.migrate import migrate
 from wardstream.settings import Settings
 from wardstream.stack import jars
 from wardstream.stack.env import environment

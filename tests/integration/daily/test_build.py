@@ -12,7 +12,7 @@ from wardstream.daily import build as build_module
 from wardstream.daily.build import Builder, run
 from wardstream.daily.spark import jdbc
 from wardstream.daily.stale import Range
-from wardstream.database import connect
+from wardstream.database.connection import connect
 
 
 @pytest.fixture

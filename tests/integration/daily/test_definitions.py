@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.commit.facts import Fact, hour, lab, stay
 from tests.integration.daily.test_which_days import MARCH
-from wardstream.daily.facility import apply_facility
+from wardstream.daily.zone import apply_facility
 
 
 def other(number: int, kind: str, at: float, **more: Any) -> Fact:

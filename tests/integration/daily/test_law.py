@@ -20,7 +20,7 @@ from tests.integration.commit.bench import ZONE
 from tests.integration.commit.facts import Fact, event
 from tests.integration.daily.clinic import Clinic
 from tests.integration.daily.test_zones import counted
-from wardstream.daily.facility import apply_facility
+from wardstream.daily.zone import apply_facility
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 FIRST = date(2026, 3, 1)

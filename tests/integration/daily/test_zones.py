@@ -9,8 +9,8 @@ from tests.integration.commit.facts import lab, stay
 from tests.integration.daily import plain
 from tests.integration.daily.clinic import Before, Clinic
 from tests.integration.daily.test_which_days import MARCH, a_week
-from wardstream.daily.facility import apply_facility
-from wardstream.migrate import migrate
+from wardstream.daily.zone import apply_facility
+from wardstream.database.migrate import migrate
 
 CHANGES = {
     "America/New_York": [date(2024, 3, 10), date(2024, 11, 3), date(2025, 3, 9), date(2025, 11, 2)],

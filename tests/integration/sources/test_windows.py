@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from tests.integration.conftest import another_database
 from tests.unit.sources import mimic_files
-from wardstream.database import Connection, connect
-from wardstream.migrate import migrate, rollback
+from wardstream.database.connection import Connection, connect
+from wardstream.database.migrate import migrate, rollback
 from wardstream.settings import Settings, get_settings
-from wardstream.sources.commands import app
-from wardstream.sources.mimic import SOURCE, Fact, events
-from wardstream.sources.recent import Recent, Window, last_stays
-from wardstream.sources.windows import PlacementError, open_window, refuse_moved
+from wardstream.sources.mimic.events import SOURCE, Fact, events
+from wardstream.sources.mimic.recent import Recent, Window, last_stays
+from wardstream.sources.mimic.windows import PlacementError, open_window, refuse_moved
+from wardstream.sources.replay_commands import app
 
 ROW = "SELECT source, days, ends_at, timezone FROM ops.replay_windows"
 

@@ -39,7 +39,7 @@ def healthy(settings: Settings) -> set[str]:
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`wardstream up` and so on, as a user types it."""
     return subprocess.run(
-        [sys.executable, "-m", "wardstream.stack.commands", *arguments],
+        [sys.executable, "-m", "wardstream.stack.stack_commands", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, **stack.environment(settings)},

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from wardstream.database import Connection, connect, trusted
+from wardstream.database.connection import Connection, connect, trusted
 from wardstream.settings import Settings
 from wardstream.stack import postgres
 from wardstream.stream.commit import COMMIT_LOCK

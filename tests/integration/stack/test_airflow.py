@@ -24,8 +24,9 @@ from tests.integration.stack.machine import (
     texts_of_database,
     wait,
 )
-from wardstream import airflow_api, stack
-from wardstream.airflow_api import AirflowApi, AirflowError
+from wardstream import stack
+from wardstream.airflow import api as airflow_api
+from wardstream.airflow.api import AirflowApi, AirflowError
 from wardstream.settings import Settings
 from wardstream.stack import airflow, manager, paths, report
 from wardstream.stack.parts import AIRFLOW_PARTS

@@ -66,7 +66,7 @@ def test_servers_elsewhere_are_asked_whether_they_answer(settings):
 
 
 def test_env_gives_connections_that_work(settings):
-    script = '{ "$0" -m wardstream.stack.commands env; echo \'printf %s "$DATABASE_URL"\'; } | sh'
+    script = '{ "$0" -m wardstream.stack.stack_commands env; echo \'printf %s "$DATABASE_URL"\'; } | sh'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable],
         capture_output=True,

@@ -202,7 +202,7 @@ def test_an_ordinary_user_with_a_private_home():
 
 @pytest.mark.parametrize("asked", ["status", "logs", "env", "up", "down"])
 def test_another_user_is_told_whose_stack_it_is(one, asked):
-    done = _as_user(one, Path("/var/tmp"), "-m", "wardstream.stack.commands", asked)
+    done = _as_user(one, Path("/var/tmp"), "-m", "wardstream.stack.stack_commands", asked)
     assert done.returncode == 1 and done.stdout == ""
     assert "a stack belongs to the user who started it first" in done.stderr
     assert "WARDSTREAM_STATE_DIR=/another/folder" in done.stderr and "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import another_database
-from wardstream.migrate import migrate
+from wardstream.database.migrate import migrate
 from wardstream.settings import Settings
 
 

@@ -8,12 +8,11 @@ from prometheus_client import generate_latest
 
 from tests.integration.status.conftest import Books
 from tests.unit.stream.test_metrics import samples
-from wardstream.database import connect, trusted
+from wardstream.database.connection import beside, connect, trusted
 from wardstream.stack import report
-from wardstream.stream import figures as figures_of
-from wardstream.stream import metrics
-from wardstream.stream.figures import Figures, Topic, figures
-from wardstream.stream.status import statement
+from wardstream.watch import figures as figures_of
+from wardstream.watch import metrics
+from wardstream.watch.figures import Figures, Topic, figures
 
 
 def by_name(found: Figures) -> dict[str, Topic]:
@@ -136,8 +135,9 @@ def test_long_books_are_not_read_through(books: Books, analyzed: bool):
     with connect(books.settings.writer_url, "test") as conn:
         conn.execute(figures_of.SESSION)
         for name in ("topics", "quarantine"):
-            text = "EXPLAIN (ANALYZE, FORMAT JSON) " + statement(books.settings.sql_dir, name)
-            row = conn.execute(trusted(text), asked).fetchone()
+            row = conn.execute(
+                trusted("EXPLAIN (ANALYZE, FORMAT JSON) ") + beside(figures_of.__file__, name), asked
+            ).fetchone()
             assert row is not None
             for node in nodes(row[0][0]["Plan"]):
                 read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import wardstream.cli  # noqa: F401 - adds `register`
 from tests.unit.contracts import made_up
-from wardstream.contracts import registry
-from wardstream.contracts.commands import app
+from wardstream.contracts.contract_commands import app
+from wardstream.registry.client import RegistryUnavailableError, register_all
 from wardstream.settings import get_settings
 
 
@@ -31,9 +32,10 @@ def test_check_lock_check(folder: Path):
 
 def test_register_without_a_registry(folder: Path, monkeypatch: pytest.MonkeyPatch):
     def impatient(settings):
-        return registry.register_all(settings, patience_seconds=0.1)
+        return register_all(settings, patience_seconds=0.1)
 
-    monkeypatch.setattr("wardstream.contracts.commands.register_all", impatient)
+    monkeypatch.setattr("wardstream.cli.register_all", impatient)
     result = CliRunner().invoke(app, ["register"])
     assert result.exit_code == 1
-    assert "is it running" in result.output
+    assert isinstance(result.exception, RegistryUnavailableError), "one line, by `wardstream.cli.main`"
+    assert "is it running" in str(result.exception)

@@ -13,7 +13,7 @@ from tests.unit.contracts import made_up
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.registry import (
+from wardstream.registry.client import (
     RegistryRefusedError,
     RegistryUnavailableError,
     SchemaSource,

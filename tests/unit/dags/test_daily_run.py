@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wardstream.airflow.daily_choice import asked_range, choose, days_beginning_in
 from wardstream.daily.stale import RangeError
-from wardstream.daily_run import asked_range, choose, days_beginning_in
 from wardstream.settings import Settings
 
 ZONES = ["America/New_York", "Europe/Berlin", "Asia/Kolkata", "Pacific/Apia", "America/Sao_Paulo", "Atlantic/Azores"]

@@ -34,7 +34,16 @@ print("ANSWER" + json.dumps({
     "loaded": sorted(loaded), "seconds": seconds,
 }, default=str))
 """
-HEAVY = {"pyspark", "psycopg", "confluent_kafka", "pyarrow", "pandas", "requests", "fastavro", "wardstream.database"}
+HEAVY = {
+    "pyspark",
+    "psycopg",
+    "confluent_kafka",
+    "pyarrow",
+    "pandas",
+    "requests",
+    "fastavro",
+    "wardstream.database.connection",
+}
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from wardstream.contracts.codec import Decoder, Encoder, split
 from wardstream.contracts.model import load_contracts
 from wardstream.contracts.validate import Validator
 from wardstream.settings import PROJECT_ROOT
-from wardstream.sources.mimic import event_id, events
-from wardstream.sources.mimic_tables import LEFT_OUT, MAPPED, MimicError, columns_of
+from wardstream.sources.mimic.events import event_id, events
+from wardstream.sources.mimic.tables import LEFT_OUT, MAPPED, MimicError, columns_of
 
 ZONE = ZoneInfo("America/New_York")
 CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")

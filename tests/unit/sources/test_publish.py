@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from tests.unit.sources import mimic_files
 from wardstream.contracts.model import ContractError
+from wardstream.kafka import publish
+from wardstream.kafka.publish import DeliveryFailed, Publisher
 from wardstream.settings import PROJECT_ROOT, Settings, get_settings
-from wardstream.sources import publish
-from wardstream.sources.commands import app
-from wardstream.sources.publish import DeliveryFailed, Publisher
+from wardstream.sources.replay_commands import app
 
 SETTINGS = Settings(kafka_bootstrap_servers="127.0.0.1:1", schemas_dir=PROJECT_ROOT / "schemas")
 EVENT = {
@@ -86,7 +86,7 @@ class _Everything:
 
 @pytest.fixture
 def publisher_of_all(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("wardstream.sources.commands.Publisher", _Everything)
+    monkeypatch.setattr("wardstream.sources.replay_commands.Publisher", _Everything)
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")  # not that of a stack that runs here
     get_settings.cache_clear()
 

@@ -23,9 +23,9 @@ from wardstream.contracts.codec import Decoder, Encoder, split, to_raw
 from wardstream.contracts.model import load_contracts
 from wardstream.contracts.validate import Validator
 from wardstream.settings import PROJECT_ROOT
-from wardstream.sources.clock import Clock
-from wardstream.sources.mimic import event_id, events
-from wardstream.sources.recent import Recent, SpanError, Stay, Window, choose_weeks, last_stays, parse_days
+from wardstream.sources.mimic.clock import Clock
+from wardstream.sources.mimic.events import event_id, events
+from wardstream.sources.mimic.recent import Recent, SpanError, Stay, Window, choose_weeks, last_stays, parse_days
 
 NEW_YORK = ZoneInfo("America/New_York")
 ZONES = [ZoneInfo(name) for name in ("America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Apia", "UTC")]

@@ -9,7 +9,7 @@ from wardstream.contracts.codec import Decoder, Encoder, split
 from wardstream.contracts.model import load_contracts
 from wardstream.contracts.validate import Validator
 from wardstream.settings import PROJECT_ROOT
-from wardstream.sources.sample import ANCHOR, DAYS, AnchorError, events
+from wardstream.sources.sample.events import ANCHOR, DAYS, AnchorError, events
 
 CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")
 SAMPLE = events()

@@ -11,7 +11,7 @@ from rich.console import Console
 from wardstream.stack import parts
 from wardstream.stack.report import Report, Row
 from wardstream.stack.show import ago, size, tables
-from wardstream.stream.figures import Quarantined, Topic
+from wardstream.watch.figures import Quarantined, Topic
 
 MIB = 2**20
 ROWS = [

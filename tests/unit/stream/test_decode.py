@@ -11,7 +11,7 @@ import pytest
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord, Encoder
 from wardstream.contracts.model import load_contracts
-from wardstream.contracts.registry import SchemaSource, WriterSchema
+from wardstream.registry.client import SchemaSource, WriterSchema
 from wardstream.settings import PROJECT_ROOT
 from wardstream.stream.decode import (
     MESSAGE,

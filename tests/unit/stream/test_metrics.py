@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.hospital import wait_for
 from tests.integration.stack.conftest import free_ports
 from wardstream.settings import Settings
-from wardstream.stream import metrics
 from wardstream.stream.commit import Outcome
+from wardstream.watch import metrics
 
 # an error that nobody catches would be a traceback in the stream's log, once a scrape
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")

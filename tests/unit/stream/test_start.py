@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from wardstream.broker import Broker, Extent
+from wardstream.kafka.broker import Broker, Extent
 from wardstream.stream.commit import BrokerChanged, Slice
 from wardstream.stream.start import Start, check_drain, fresh_folder
 

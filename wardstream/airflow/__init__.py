@@ -1,0 +1,1 @@
+"""What the DAG files use: thin DAGs, the work here."""

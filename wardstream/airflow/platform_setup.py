@@ -1,0 +1,122 @@
+"""Setting the platform up, and again: migrations, topics, schemas, and checks of roles and durability.
+
+Each function brings one thing to what the checked-in files say and returns what it changed, in words: an empty list
+where nothing was to change. The checks change nothing and raise SetupError with all they found. Which servers these
+are does not matter here; what only an administrator may do (roles, passwords) is checked and never done.
+"""
+
+from __future__ import annotations
+
+from psycopg import OperationalError
+from psycopg.conninfo import conninfo_to_dict
+
+from wardstream.database.connection import beside, connect, scalar
+from wardstream.database.migrate import migrate
+from wardstream.kafka.topics import apply_topics
+from wardstream.registry.client import COMPATIBILITY, register_all
+from wardstream.settings import Settings
+
+REGISTRY_PATIENCE_SECONDS = 5.0  # Airflow tries the task again
+
+
+class SetupError(RuntimeError):
+    """Something is not as it must be and only a person can put it right; the message says how."""
+
+
+def apply_migrations(settings: Settings) -> list[str]:
+    """Bring the database to the newest migration, and what it knows of the facility to the settings."""
+    before = _facility(settings)
+    changes = [f"migration {name}: applied" for name in migrate(settings)]
+    after = _facility(settings)
+    if before != after:
+        was = f"{before[0]}, {before[1]}" if before else "unknown"
+        changes.append(f"facility: {was} -> {', '.join(map(str, after or ()))} (zone, length of a same-day stay)")
+    return changes
+
+
+def _facility(settings: Settings) -> tuple[object, ...] | None:
+    """Zone and rule for same-day stays as the database has them; a change makes every day stale."""
+    with connect(settings.owner_url, "wardstream setup") as conn:
+        if scalar(conn, "SELECT to_regclass('ops.facility')") is None:
+            return None
+        return conn.execute("SELECT timezone, same_day_stay_days FROM ops.facility").fetchone()
+
+
+def apply_contract_topics(settings: Settings) -> list[str]:
+    """Make missing topics; bring retention and the like of the others to their contracts."""
+    return apply_topics(settings)
+
+
+def apply_schemas(settings: Settings) -> list[str]:
+    """Set the registry's compatibility and register every version of every contract."""
+    done = register_all(settings, patience_seconds=REGISTRY_PATIENCE_SECONDS)
+    changes = [
+        f"schema {schema.subject} v{schema.version}: registered (id {schema.schema_id})"
+        for schema in done.schemas
+        if schema.new
+    ]
+    if done.compatibility_before != COMPATIBILITY:
+        changes.insert(0, f"registry: compatibility {done.compatibility_before} -> {COMPATIBILITY}")
+    return changes
+
+
+def check_roles(settings: Settings) -> list[str]:
+    """What was checked of the three roles, in words; SetupError where one is missing, shut out, or may too much."""
+    text = beside(__file__, "rights")
+    with connect(settings.owner_url, "wardstream setup") as conn:
+        wrong = [str(row[0]) for row in conn.execute(text)]
+    if wrong:
+        raise SetupError(
+            f"rights in PostgreSQL: {'; '.join(wrong)}. Missing roles and logins: `wardstream up` makes those of the "
+            "embedded server, on another one an administrator runs sql/bootstrap/roles.sql and database.sql. "
+            "Rights on tables: take back what was granted by hand; the migrations name what each role has"
+        )
+    said = ["roles wardstream_owner, wardstream_writer and wardstream_bi have their rights and no more"]
+    _log_in(settings.writer_url, "wardstream_writer")
+    said.append("wardstream_writer logs in")
+    bi_url = _bi_url(settings)
+    if bi_url is None:
+        said.append("wardstream_bi: its login was not tried; only its administrator knows the password")
+    else:
+        _log_in(bi_url, "wardstream_bi")
+        said.append("wardstream_bi logs in")
+    return said
+
+
+def check_durability(settings: Settings) -> list[str]:
+    """What was checked of PostgreSQL's settings; SetupError where a crash of the machine could lose a commit."""
+    from wardstream.proof.verify import DURABLE, not_durable
+
+    off = not_durable(settings)
+    if off:
+        raise SetupError(
+            f"off in PostgreSQL: {', '.join(off)}. A crash of the machine can lose what was committed: turn it on in "
+            "postgresql.conf, or with ALTER ROLE wardstream_writer RESET where it was set for the role"
+        )
+    return [f"durability: {', '.join(DURABLE)} are on"]
+
+
+def _bi_url(settings: Settings) -> str | None:
+    """How the BI role connects, where we know its password and it belongs to the server that the owner uses."""
+    try:
+        url = settings.bi_url
+    except FileNotFoundError:
+        return None
+    ours, owners = conninfo_to_dict(url), conninfo_to_dict(settings.owner_url)
+    return url if all(ours.get(part) == owners.get(part) for part in ("host", "port", "dbname")) else None
+
+
+def _log_in(url: str, role: str) -> None:
+    """Connect once as a role; SetupError names the role, never its password."""
+    try:
+        with connect(url, "wardstream setup") as conn:
+            user = scalar(conn, "SELECT current_user")
+    except OperationalError as error:
+        if "authentication failed" in str(error) or "not permitted to log in" in str(error):
+            raise SetupError(
+                f"{role} cannot log in: PostgreSQL refuses its password or its login; `wardstream up` sets both on the "
+                "embedded server, on another one an administrator does (DATABASE_URL names the writer's)"
+            ) from None
+        raise
+    if user != role:
+        raise SetupError(f"the connection for {role} logs in as {user}; correct DATABASE_URL")

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, migrations, and what the other packages need of both."""

@@ -1,0 +1,83 @@
+"""PostgreSQL connections and the few helpers that SQL composed in Python needs.
+
+Every session is UTC and has no JIT (the statements are many and small). Nothing here knows a table by name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# A session that waits for a lock looks once a second whether its client is still there, so that the one of a killed
+# driver goes away at once.
+SESSION = "-c timezone=UTC -c jit=off -c client_connection_check_interval=1000 -c client_min_messages=warning"
+
+
+class MissingTable(Exception):
+    """A table that the SQL folder expects is not in the database."""
+
+
+def connect(url: str, application: str, autocommit: bool = True) -> Connection:
+    """Open a session in UTC; psycopg.OperationalError where the server does not answer within 5 s."""
+    return psycopg.connect(
+        url,
+        autocommit=autocommit,
+        application_name=application,
+        options=SESSION,
+        connect_timeout=5,
+        # A server that is gone without a word is noticed within half a minute, not by the kernel after hours.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=20_000,
+    )
+
+
+def names(columns: Iterable[str], prefix: str = "") -> sql.Composed:
+    """Quoted, comma-separated column names, each behind `prefix.` where one is given."""
+    return sql.SQL(", ").join(sql.Identifier(*([prefix] if prefix else []), column) for column in columns)
+
+
+def trusted(text: str) -> sql.SQL:
+    """SQL text of a checked-in file."""
+    return sql.SQL(text)  # psycopg wants literals here, so that input never gets in
+
+
+@functools.cache
+def beside(module: str, name: str) -> sql.SQL:
+    """The statement sql/<name>.sql beside a module (its `__file__`). Read once: files may be replaced as we run."""
+    return trusted((Path(module).parent / "sql" / f"{name}.sql").read_text())
+
+
+def scalar(conn: Connection, statement: Any, parameters: Any = None) -> Any:
+    """The first column of the first row, or None."""
+    row = conn.execute(statement, parameters).fetchone()
+    return row[0] if row else None
+
+
+def columns_of(conn: Connection, schema: str, table: str) -> list[str]:
+    """Column names of a table in order; MissingTable where there is no such table."""
+    query = (
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"
+    )
+    found = [str(row[0]) for row in conn.execute(query, [schema, table])]
+    if not found:
+        raise MissingTable(f"there is no table {schema}.{table}: write a migration for it and run `wardstream migrate`")
+    return found
+
+
+def primary_key_of(conn: Connection, table: str) -> list[str]:
+    """Columns of a table's primary key, in the order of the table."""
+    query = (
+        "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"
+        " WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY a.attnum"
+    )
+    return [str(row[0]) for row in conn.execute(query, [table])]

@@ -1,0 +1,55 @@
+"""Migrations of the database by yoyo: sql/migrations, plain .sql with a .rollback.sql beside each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from psycopg.conninfo import conninfo_to_dict
+from yoyo import get_backend, read_migrations
+
+from wardstream.daily.zone import apply_facility
+from wardstream.database.connection import connect
+from wardstream.settings import Settings
+
+MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
+
+
+def _backend_url(settings: Settings) -> str:
+    """For yoyo, which hands the arguments of an address on to psycopg: so each form that psycopg reads will do."""
+    said = {name: str(value) for name, value in conninfo_to_dict(settings.owner_url).items() if value is not None}
+    return f"postgresql+psycopg:///?{urlencode(said)}"
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One at a time. yoyo's own lock is a row, which a killed process leaves behind; this one ends with its session."""
+    with connect(settings.owner_url, "wardstream migrate") as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        yield
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Apply what is not applied yet, then the facility's settings, as the owner; the migrations applied, by name."""
+    backend = get_backend(_backend_url(settings))
+    try:
+        with _alone(settings):
+            pending = backend.to_apply(read_migrations(str(settings.sql_dir / "migrations")))
+            backend.apply_migrations(pending)
+    finally:
+        backend.connection.close()
+    apply_facility(settings)
+    return [migration.id for migration in pending]
+
+
+def rollback(settings: Settings) -> list[str]:
+    """Take every migration back, newest first; ALL DATA of the platform in this database is lost."""
+    backend = get_backend(_backend_url(settings))
+    try:
+        with _alone(settings):
+            applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
+            backend.rollback_migrations(applied)
+            return [migration.id for migration in applied]
+    finally:
+        backend.connection.close()

@@ -1,0 +1,147 @@
+"""Publishing events to Kafka: Avro through the registry, keyed by patient, and no delivery error unheard.
+
+The producer is idempotent with acks=all, so that its own retries neither lose nor double; it survives a broker that is
+away for less than the timeout. Memory is bounded by the producer's queue: when it is full, `send` waits. Schemas are
+looked up, never registered here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from wardstream.contracts.codec import Encoder
+from wardstream.contracts.model import ContractError, load_contracts
+from wardstream.registry.client import schema_id
+from wardstream.settings import Settings
+from wardstream.stack.kafka import check_ours
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_SECONDS = 180.0
+_QUEUE_MESSAGES = 50_000
+_QUEUE_KBYTES = 64 * 1024
+_GIVE_UP_SECONDS = 10.0
+"""How long what is queued may still take when the sender itself has failed or was interrupted."""
+
+
+class DeliveryFailed(RuntimeError):
+    """Events were not acknowledged by Kafka; the message gives how many, the topics and Kafka's error codes."""
+
+
+class Publisher:
+    """Sends events to their topics; a context manager whose end waits until all are acknowledged."""
+
+    def __init__(
+        self, settings: Settings, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, pace: float | None = None
+    ) -> None:
+        """`timeout_seconds`: how long an event may wait for its acknowledgement; `pace`: events a second, at most."""
+        self.delivered: Counter[str] = Counter()
+        """Events acknowledged so far, by topic."""
+        self._failed: Counter[tuple[str, str]] = Counter()
+        self._settings = settings
+        self._timeout = timeout_seconds
+        self._pace = pace
+        self._contracts = load_contracts(settings.schemas_dir)
+        self._encoders: dict[str, Encoder] = {}
+        self._seen_errors: set[str] = set()
+        self._sent = 0
+        self._started = time.monotonic()
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka,
+                "client.id": "wardstream-publisher",
+                "acks": "all",
+                "enable.idempotence": True,
+                "delivery.timeout.ms": int(timeout_seconds * 1000),
+                "request.timeout.ms": int(min(30.0, timeout_seconds) * 1000),
+                "linger.ms": 20,
+                "compression.type": "lz4",
+                "queue.buffering.max.messages": _QUEUE_MESSAGES,
+                "queue.buffering.max.kbytes": _QUEUE_KBYTES,
+                "reconnect.backoff.max.ms": 2000,
+                "error_cb": self._on_error,
+                "log_level": 2,  # what the library prints repeats what error_cb says
+            }
+        )
+
+    def __enter__(self) -> Publisher:
+        check_ours(self._settings)
+        self._started = time.monotonic()
+        return self
+
+    def send(self, topic: str, event: Mapping[str, Any]) -> None:
+        """Queue one event (values as `codec.Encoder.encode` takes them); waits while the queue is full or by the pace.
+
+        DeliveryFailed as soon as any earlier event has failed; RegistryRefusedError,
+        RegistryUnavailableError: the schema.
+        """
+        encoder = self._encoders.get(topic) or self._encoder(topic)
+        self._keep_pace()
+        value = encoder.encode(event)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            self._raise_failures()
+            try:
+                self._producer.produce(topic, value, key=event["patient_id"].encode(), on_delivery=self._on_delivery)
+                break
+            except BufferError:
+                if time.monotonic() > deadline:
+                    raise DeliveryFailed(f"topic {topic}: the queue stayed full for {self._timeout:g} s") from None
+                self._producer.poll(0.2)
+            except KafkaException as error:  # a fatal error of the producer, such as a wrong password
+                raise DeliveryFailed(f"topic {topic}: {error.args[0].name()}") from error
+        self._producer.poll(0)
+        self._sent += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Every queued event ends in a delivery report within its own timeout, so this wait ends too.
+        left = self._producer.flush(_GIVE_UP_SECONDS if kind else self._timeout + _GIVE_UP_SECONDS)
+        if left and kind is None:
+            self._failed["(any topic)", "still queued"] += left
+        if kind is None:
+            self._raise_failures()
+
+    def _encoder(self, topic: str) -> Encoder:
+        contract = self._contracts.get(topic)
+        if contract is None:
+            raise ContractError(f"topic {topic} has no contract under {self._settings.schemas_dir}")
+        known = schema_id(self._settings.registry, contract.subject, contract.latest)
+        self._encoders[topic] = Encoder(contract.latest, known)
+        return self._encoders[topic]
+
+    def _keep_pace(self) -> None:
+        if self._pace is None:
+            return
+        while (wait := self._started + self._sent / self._pace - time.monotonic()) > 0:
+            self._producer.poll(wait)
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.delivered[message.topic()] += 1
+        else:
+            self._failed[message.topic(), error.name()] += 1
+
+    def _on_error(self, error: KafkaError) -> None:
+        # Called for what happens outside a single message: a broker away (it comes back, or the events time out) or
+        # a refused login (which shows nowhere else).
+        if error.name() not in self._seen_errors:
+            self._seen_errors.add(error.name())
+            log.warning("kafka: %s; trying again until the timeout of %g s", error.name(), self._timeout)
+
+    def _raise_failures(self) -> None:
+        if self._failed:
+            what = ", ".join(f"{topic}: {count} x {code}" for (topic, code), count in sorted(self._failed.items()))
+            others = ", ".join(sorted(self._seen_errors)) or "none"
+            raise DeliveryFailed(
+                f"{sum(self._failed.values())} events were not acknowledged ({what}; connection: {others}); "
+                "is Kafka running (`wardstream status`)? Publishing again is safe: a duplicate changes nothing"
+            )

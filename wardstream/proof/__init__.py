@@ -1,0 +1,1 @@
+"""The proof: verify, digest and rebuild."""

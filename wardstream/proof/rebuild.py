@@ -1,0 +1,44 @@
+"""core from history again: every entity folded anew, and what differs replaced."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from wardstream.contracts.model import load_contracts
+from wardstream.database.connection import Connection, connect, scalar, trusted
+from wardstream.database.facility import read_facility
+from wardstream.settings import Settings
+from wardstream.stream.commit import COMMIT_LOCK, Refold, create_touched
+from wardstream.stream.plan import Fold, load_plan
+
+
+def touch_all(conn: Connection, fold: Fold) -> None:
+    """Fill `touched` with every entity that history or core knows of."""
+    conn.execute("TRUNCATE touched")
+    key = sql.Identifier(fold.key)
+    sources = [sql.Identifier("history", topic) for topic in fold.topics] + [sql.Identifier("core", fold.table)]
+    selects = [sql.SQL("SELECT {k} FROM {t} WHERE {k} IS NOT NULL").format(k=key, t=source) for source in sources]
+    conn.execute(sql.SQL("INSERT INTO touched {}").format(sql.SQL(" UNION ").join(selects)))
+
+
+def rebuild(settings: Settings) -> dict[str, int]:
+    """Put the refold of all history in core's place, in one transaction; returns the days marked by core table.
+
+    The commit lock is held meanwhile: the stream waits, and goes on.
+    """
+    plan = load_plan(settings.sql_dir, list(load_contracts(settings.schemas_dir)))
+    with connect(settings.owner_url, "wardstream rebuild") as conn, conn.transaction():
+        create_touched(conn)
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+        facility = read_facility(conn)
+        for fold in plan.folds:
+            refold = Refold(conn, fold, plan.protocol)
+            touch_all(conn, fold)
+            refold.compute(conn)
+            refold.apply(conn, facility)
+        seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
+        conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
+        marked = conn.execute(
+            "SELECT core_table, count(DISTINCT day) FROM touched_days GROUP BY core_table ORDER BY core_table"
+        ).fetchall()
+    return {str(table): int(days) for table, days in marked}

@@ -1,0 +1,1 @@
+"""The made-up sample: a small hospital's October."""

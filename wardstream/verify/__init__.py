@@ -1,1 +1,0 @@
-"""`wardstream verify`: nothing lost, nothing twice, nothing changed; see `check.verify`."""
