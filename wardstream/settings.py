@@ -20,6 +20,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The clone; without one, the folder that the package is installed in."""
+IN_A_CLONE = (PROJECT_ROOT / "schemas").is_dir()
+FILES = PROJECT_ROOT if IN_A_CLONE else PROJECT_ROOT / "wardstream" / "home"
+"""Where the contracts, SQL and DAGs that Wardstream ships lie (setup.py puts them into the package)."""
+
+
+def _state_dir() -> Path:
+    return PROJECT_ROOT / ".wardstream" if IN_A_CLONE else Path("~/.local/state/wardstream")
 
 
 def _short_dir() -> Path:
@@ -64,7 +72,7 @@ class PortsOfLastStart(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """By field; a file that cannot be read counts as none: whoever may not look is told so by the first command."""
-        state_dir = self.current_state.get("state_dir", self.settings_cls.model_fields["state_dir"].default)
+        state_dir = self.current_state.get("state_dir", _state_dir())
         found: dict[str, Any] = {}
         files: list[Path] = []
         with contextlib.suppress(OSError):
@@ -80,7 +88,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="WARDSTREAM_",
-        env_file=PROJECT_ROOT / ".env",
+        env_file=PROJECT_ROOT / ".env" if IN_A_CLONE else ".env",
         extra="ignore",
         populate_by_name=True,
         hide_input_in_errors=True,  # it may be a password
@@ -99,12 +107,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, PortsOfLastStart(settings_cls)
 
     # folders
-    state_dir: Path = Field(default=PROJECT_ROOT / ".wardstream", description="All state of the embedded stack.")
+    state_dir: Path = Field(default_factory=_state_dir, description="All state of the embedded stack.")
     cache_dir: Path = Field(default=Path("~/.cache/wardstream"), description="Downloaded jars, shared by clones.")
     short_dir: Path = Field(default_factory=_short_dir, description="For what cannot lie in a deep or private folder.")
-    schemas_dir: Path = Field(default=PROJECT_ROOT / "schemas", description="One folder a topic: its contract.")
-    sql_dir: Path = Field(default=PROJECT_ROOT / "sql", description="Migrations, commit and fold SQL.")
-    dags_dir: Path = Field(default=PROJECT_ROOT / "dags", description="Airflow's DAG files.")
+    schemas_dir: Path = Field(default=FILES / "schemas", description="One folder a topic: its contract.")
+    sql_dir: Path = Field(default=FILES / "sql", description="Migrations, commit and fold SQL.")
+    dags_dir: Path = Field(default=FILES / "dags", description="Airflow's DAG files.")
 
     # ports of the embedded stack (loopback)
     kafka_port: int = 19092

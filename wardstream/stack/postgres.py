@@ -20,7 +20,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from wardstream.settings import PROJECT_ROOT, Settings
+from wardstream.settings import FILES, Settings
 from wardstream.stack.errors import StackError, no_space, says_no_space
 from wardstream.stack.parts import Launch
 from wardstream.stack.paths import make_outside_dir, others_can_reach, outside_dir
@@ -37,7 +37,7 @@ ROLES = (
     "wardstream_registry",
     "wardstream_airflow",
 )
-BOOTSTRAP_DIR = PROJECT_ROOT / "sql" / "bootstrap"
+BOOTSTRAP_DIR = FILES / "sql" / "bootstrap"
 
 CONFIGURATION = """# generated at every start by wardstream.stack.postgres; change it there
 listen_addresses = '127.0.0.1'
