@@ -1,4 +1,4 @@
-"""Programs from Debian's packages that a test needs: without one it is skipped, and in continuous integration it fails."""
+"""Programs from Debian packages that a test needs: without one it is skipped; in CI it fails."""
 
 from __future__ import annotations
 

@@ -190,3 +190,11 @@ def test_an_open_stay_has_no_length(bench):
     assert bench.row("mart.admissions")["length_of_stay_days"] is None
     bench.commit(DISCHARGED)
     assert bench.row("mart.admissions")["length_of_stay_days"] == Decimal("2.1667")
+
+
+def test_a_stay_that_ends_before_it_begins_has_no_length(bench):
+    """It is still shown, with the times as sent."""
+    bench.commit(stay("a", "admitted", 60), stay("d", "discharged", 8))
+    row = bench.row("mart.admissions")
+    assert (row["admitted_at"], row["discharged_at"]) == (hour(60), hour(8))
+    assert row["length_of_stay_days"] is None
