@@ -2,7 +2,7 @@
 -- topics: diagnoses
 -- key: diagnosis_id
 -- days: coded_at
-SELECT DISTINCT ON (h.diagnosis_id)
+SELECT
     h.diagnosis_id,
     h.patient_id,
     h.encounter_id,
@@ -15,6 +15,10 @@ SELECT DISTINCT ON (h.diagnosis_id)
     h.title,
     h.source
 FROM touched
-INNER JOIN history.diagnoses AS h ON h.diagnosis_id = touched.key
-WHERE h.recorded_at <= %(known_at)s::timestamptz
-ORDER BY h.diagnosis_id, h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM history.diagnoses AS v
+    WHERE v.diagnosis_id = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
+    LIMIT 1
+) AS h

@@ -2,30 +2,29 @@
 -- topics: admissions
 -- key: encounter_id
 -- days: admitted_at .. discharged_at
+SELECT q.*
+FROM touched
+CROSS JOIN LATERAL (
 WITH
 -- include: admission_facts.sql
 ,
 
 latest AS (
-    SELECT DISTINCT ON (encounter_id) encounter_id, patient_id, source
-    FROM standing
-    ORDER BY encounter_id, pos DESC
+    SELECT encounter_id, patient_id, source FROM standing ORDER BY pos DESC LIMIT 1
 ),
 
 -- Each of these restates the whole registration, so the greatest version says all of it.
 registration AS (
-    SELECT DISTINCT ON (encounter_id) *
-    FROM standing
-    WHERE kind IN ('admitted', 'updated')
-    ORDER BY encounter_id, pos DESC
+    SELECT * FROM standing WHERE kind IN ('admitted', 'updated') ORDER BY pos DESC LIMIT 1
 ),
 
 -- Where the patient is follows the clock of the hospital, not the order in which it was written down.
 place AS (
-    SELECT DISTINCT ON (encounter_id) encounter_id, ward, care_unit
+    SELECT ward, care_unit
     FROM standing
     WHERE kind = 'transferred' OR (kind = 'admitted' AND ward IS NOT NULL)
-    ORDER BY encounter_id, event_time DESC, pos DESC
+    ORDER BY event_time DESC, pos DESC
+    LIMIT 1
 )
 
 SELECT
@@ -58,8 +57,9 @@ SELECT
     CASE WHEN d.encounter_id IS NULL THEN place.care_unit END AS care_unit_now,
     l.source
 FROM latest AS l
-LEFT JOIN standing AS a ON a.encounter_id = l.encounter_id AND a.kind = 'admitted'
-LEFT JOIN standing AS d ON d.encounter_id = l.encounter_id AND d.kind = 'discharged'
-LEFT JOIN judged AS gone ON gone.encounter_id = l.encounter_id AND gone.kind = 'admitted' AND gone.cancelled
-LEFT JOIN registration AS r ON r.encounter_id = l.encounter_id
-LEFT JOIN place ON place.encounter_id = l.encounter_id
+LEFT JOIN standing AS a ON a.kind = 'admitted'
+LEFT JOIN standing AS d ON d.kind = 'discharged'
+LEFT JOIN judged AS gone ON gone.kind = 'admitted' AND gone.cancelled
+LEFT JOIN registration AS r ON true
+LEFT JOIN place ON true
+) AS q

@@ -2,7 +2,7 @@
 -- topics: labs
 -- key: lab_result_id
 -- days: observed_at
-SELECT DISTINCT ON (h.lab_result_id)
+SELECT
     h.lab_result_id,
     h.patient_id,
     h.encounter_id,
@@ -22,6 +22,10 @@ SELECT DISTINCT ON (h.lab_result_id)
     h.reported_at,
     h.source
 FROM touched
-INNER JOIN history.labs AS h ON h.lab_result_id = touched.key
-WHERE h.recorded_at <= %(known_at)s::timestamptz
-ORDER BY h.lab_result_id, h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM history.labs AS v
+    WHERE v.lab_result_id = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
+    LIMIT 1
+) AS h

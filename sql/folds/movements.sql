@@ -2,15 +2,15 @@
 -- topics: admissions
 -- key: encounter_id
 -- days: moved_at
+SELECT q.*
+FROM touched
+CROSS JOIN LATERAL (
 WITH
 -- include: admission_facts.sql
 ,
 
 laid_out AS (
-    SELECT
-        encounter_id,
-        fact,
-        lead(event_time) OVER (PARTITION BY encounter_id ORDER BY event_time, pos) AS next_moved_at
+    SELECT fact, lead(event_time) OVER (ORDER BY event_time, pos) AS next_moved_at
     FROM standing
     WHERE kind = 'transferred'
 )
@@ -35,6 +35,7 @@ SELECT
     m.source_system,
     m.source
 FROM judged AS m
-LEFT JOIN laid_out AS n ON n.encounter_id = m.encounter_id AND n.fact = m.fact
-LEFT JOIN standing AS d ON d.encounter_id = m.encounter_id AND d.kind = 'discharged'
+LEFT JOIN laid_out AS n ON n.fact = m.fact
+LEFT JOIN standing AS d ON d.kind = 'discharged'
 WHERE m.kind = 'transferred'
+) AS q

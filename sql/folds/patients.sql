@@ -2,7 +2,7 @@
 -- topics: patients
 -- key: patient_id
 -- days: registered_at
-SELECT DISTINCT ON (h.patient_id)
+SELECT
     h.patient_id,
     CASE h.kind WHEN 'cancelled' THEN 'cancelled' ELSE 'active' END AS status,
     h.gender,
@@ -14,6 +14,10 @@ SELECT DISTINCT ON (h.patient_id)
     h.event_time AS registered_at,
     h.source
 FROM touched
-INNER JOIN history.patients AS h ON h.patient_id = touched.key
-WHERE h.recorded_at <= %(known_at)s::timestamptz
-ORDER BY h.patient_id, h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM history.patients AS v
+    WHERE v.patient_id = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
+    LIMIT 1
+) AS h

@@ -32,9 +32,9 @@ from wardstream.daily.runs import chunks, runs_of
 from wardstream.daily.spark import aggregate
 from wardstream.daily.stale import Range, stale_days
 from wardstream.database.connection import Connection, connect, names, scalar, trusted
+from wardstream.database.copy import copy
 from wardstream.database.facility import Facility, read_facility
 from wardstream.settings import Settings
-from wardstream.stream.commit import copy
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,11 @@ import logging
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import connect, scalar, trusted
 from wardstream.database.facility import read_facility
+from wardstream.database.locks import lock_commits
+from wardstream.database.scratch import Scratch
 from wardstream.settings import Settings
-from wardstream.stream.commit import COMMIT_LOCK, Refold, create_touched
 from wardstream.stream.plan import load_plan
+from wardstream.stream.refold import Refold, create_touched
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +39,14 @@ def apply_facility(settings: Settings) -> bool:
             return False
         plan = load_plan(settings.sql_dir, list(load_contracts(settings.schemas_dir)))
         with conn.transaction():
-            conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+            lock_commits(conn)
             seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
             conn.execute(PUT, {"zone": wanted[0], "same_day": wanted[1], "seq": seq})
             facility = read_facility(conn)
-            create_touched(conn)
+            scratch = Scratch(conn)
+            create_touched(scratch)
             for fold in plan.folds:
-                Refold(conn, fold, plan.protocol).mark_all(conn, facility)
+                Refold(scratch, fold, plan.protocol).mark_all(facility)
             conn.execute("UPDATE ops.day_versions SET version = %s", [seq])
             conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
     if was is not None:

@@ -17,7 +17,11 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A session that waits for a lock looks once a second whether its client is still there, so that the one of a killed
 # driver goes away at once.
-SESSION = "-c timezone=UTC -c jit=off -c client_connection_check_interval=1000 -c client_min_messages=warning"
+# A plan that is kept would be that of the first, small batches, also for the large ones after them.
+SESSION = (
+    "-c timezone=UTC -c jit=off -c plan_cache_mode=force_custom_plan -c client_connection_check_interval=1000"
+    " -c client_min_messages=warning"
+)
 
 
 class MissingTable(Exception):

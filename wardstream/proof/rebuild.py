@@ -5,20 +5,22 @@ from __future__ import annotations
 from psycopg import sql
 
 from wardstream.contracts.model import load_contracts
-from wardstream.database.connection import Connection, connect, scalar, trusted
+from wardstream.database.connection import connect, scalar, trusted
 from wardstream.database.facility import read_facility
+from wardstream.database.locks import lock_commits
+from wardstream.database.scratch import Scratch
 from wardstream.settings import Settings
-from wardstream.stream.commit import COMMIT_LOCK, Refold, create_touched
-from wardstream.stream.plan import Fold, load_plan
+from wardstream.stream.plan import load_plan
+from wardstream.stream.refold import Refold, create_touched
 
 
-def touch_all(conn: Connection, fold: Fold) -> None:
+def touch_all(refold: Refold) -> None:
     """Fill `touched` with every entity that history or core knows of."""
-    conn.execute("TRUNCATE touched")
+    fold = refold.fold
     key = sql.Identifier(fold.key)
     sources = [sql.Identifier("history", topic) for topic in fold.topics] + [sql.Identifier("core", fold.table)]
     selects = [sql.SQL("SELECT {k} FROM {t} WHERE {k} IS NOT NULL").format(k=key, t=source) for source in sources]
-    conn.execute(sql.SQL("INSERT INTO touched {}").format(sql.SQL(" UNION ").join(selects)))
+    refold.touch(sql.SQL(" UNION ").join(selects))
 
 
 def rebuild(settings: Settings) -> dict[str, int]:
@@ -28,14 +30,15 @@ def rebuild(settings: Settings) -> dict[str, int]:
     """
     plan = load_plan(settings.sql_dir, list(load_contracts(settings.schemas_dir)))
     with connect(settings.owner_url, "wardstream rebuild") as conn, conn.transaction():
-        create_touched(conn)
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+        scratch = Scratch(conn)
+        create_touched(scratch)
+        lock_commits(conn)
         facility = read_facility(conn)
         for fold in plan.folds:
-            refold = Refold(conn, fold, plan.protocol)
-            touch_all(conn, fold)
-            refold.compute(conn)
-            refold.apply(conn, facility)
+            refold = Refold(scratch, fold, plan.protocol)
+            touch_all(refold)
+            refold.compute()
+            refold.apply(facility)
         seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
         conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
         marked = conn.execute(

@@ -25,15 +25,18 @@ from psycopg import sql
 
 from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
+from wardstream.database.copy import copy
+from wardstream.database.scratch import Scratch
 from wardstream.kafka.broker import Broker, Extent
 from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource
 from wardstream.settings import Settings
-from wardstream.stream.commit import WHERE_FOUND, Refold, copy, create_staged, create_touched
+from wardstream.stream.commit import WHERE_FOUND, create_staged
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.lag import read_ledger
 from wardstream.stream.plan import Plan, load_plan
+from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import QUARANTINE
 from wardstream.watch.status import read_purpose, read_status
 
@@ -138,6 +141,7 @@ class _Verification:
         self.settings = settings
         self.why_behind = why_behind or BEHIND
         self.conn = conn
+        self._scratch = Scratch(conn)
         self.extents = extents
         self.later = later
         self.contracts = contracts
@@ -232,7 +236,7 @@ class _Verification:
         self.conn.execute("CREATE TEMP TABLE refused (LIKE ops.quarantine) ON COMMIT DROP")
         self.conn.execute("ALTER TABLE refused ALTER commit_seq DROP NOT NULL, ALTER quarantined_at DROP NOT NULL")
         for topic, contract in self.contracts.items():
-            create_staged(self.conn, contract)
+            create_staged(self._scratch, contract)
             create = sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DROP")
             self.conn.execute(create.format(sql.Identifier(f"expected_{topic}"), sql.Identifier("history", topic)))
             drop = sql.SQL("ALTER TABLE {} DROP COLUMN received_at")
@@ -356,11 +360,11 @@ class _Verification:
                 self.report.notes.append(f"topic {topic}: {ids} event ids came with more than one body; all are kept")
 
     def _check_core(self) -> None:
-        create_touched(self.conn)
+        create_touched(self._scratch)
         for fold in self.plan.folds:
-            refold = Refold(self.conn, fold, self.plan.protocol)
-            touch_all(self.conn, fold)
-            refold.compute(self.conn)
+            refold = Refold(self._scratch, fold, self.plan.protocol)
+            touch_all(refold)
+            refold.compute()
             query = self.sql["core_differs"].format(
                 core=refold.core, folded=refold.folded, pk=names(refold.primary_key), key=sql.Identifier(fold.key)
             )

@@ -3,11 +3,12 @@
 `Committer.commit` is the protocol, top to bottom; its statements are those of sql/protocol beside this module, and the
 user's sql/commit and sql/folds:
 
+    ask          beside staging, by a thread: what id each topic has now, and whether schema ids mean what they meant
     stage        COPY into temporary tables; no lock is held
     lock         one commit lock for the database, in a statement of its own (READ COMMITTED: what follows sees all
                  that was committed before)
-    fence        Kafka's topic ids are asked again; the ledger moves by compare-and-set from the planned start to the
-                 planned end of every partition while the generation is ours, or nothing is committed
+    fence        the topics are those of the plan, and the ledger moves by compare-and-set from the planned start to
+                 the planned end of every partition while the generation is ours, or nothing is committed
     history      what is new is stored, what is not is a duplicate
     refold       entities with a new fact are computed from history again, changed rows of core replaced
     refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found piece by piece, at savepoints
@@ -15,31 +16,34 @@ user's sql/commit and sql/folds:
     days         every day whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
 
-Which rows are refused is found by `refused.sift`. No other module writes history or core; `wardstream rebuild` and
-`verify` use the same `Refold`.
+Which rows are refused is found by `refused.isolate`; core is computed by `refold.Refold`. No other module writes
+history.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import pgpq
 import pyarrow as pa
 from psycopg import sql
 
 from wardstream.contracts.model import Contract
-from wardstream.database.connection import Connection, columns_of, names, primary_key_of, scalar, trusted
+from wardstream.database.connection import Connection, columns_of, names, scalar, trusted
+from wardstream.database.copy import copy
 from wardstream.database.facility import Facility, read_facility
-from wardstream.stream.plan import Fold, Plan, PlanError
-from wardstream.stream.refused import REFUSED, sift
+from wardstream.database.locks import lock_commits
+from wardstream.database.scratch import Scratch
+from wardstream.stream.plan import Plan
+from wardstream.stream.refold import Refold, create_touched
+from wardstream.stream.refused import REFUSED, isolate
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 
-COMMIT_LOCK = 0x57415244  # "WARD": the one advisory lock that orders all commits of a database
 WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
 
 
@@ -113,68 +117,6 @@ class Outcome:
     quarantined: Counts = field(default_factory=Counter)
 
 
-class Refold:
-    """One fold bound to a connection: its core table, and the statements that compute and apply it."""
-
-    def __init__(self, conn: Connection, fold: Fold, protocol: Mapping[str, str]) -> None:
-        self.fold = fold
-        self.core = sql.Identifier("core", fold.table)
-        self.folded = sql.Identifier(f"folded_{fold.table}")
-        self.columns = columns_of(conn, "core", fold.table)
-        self.primary_key = primary_key_of(conn, f"core.{fold.table}")
-        if fold.key not in self.primary_key:
-            raise PlanError(
-                f"sql/folds/{fold.table}.sql: its key {fold.key} is not part of the primary key of core.{fold.table}"
-            )
-        create = sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DELETE ROWS")
-        conn.execute(create.format(self.folded, self.core))
-        parts = {
-            "table": sql.Literal(fold.table),
-            "core": self.core,
-            "folded": self.folded,
-            "key": sql.Identifier(fold.key),
-            "pk": names(self.primary_key),
-            "core_pk": names(self.primary_key, "c"),
-            "folded_pk": names(self.primary_key, "f"),
-            "columns": names(self.columns),
-            "excluded": names(self.columns, "excluded"),
-            "days": self._days(),
-        }
-        self._compute = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
-            self.folded, names(self.columns), names(self.columns, "q"), trusted(fold.query)
-        )
-        statements = ("mark_days", "delete_vanished", "upsert_core")
-        self._apply = [trusted(protocol[statement]).format(**parts) for statement in statements]
-        self._mark_all = trusted(protocol["mark_all_days"]).format(**parts)
-
-    def _days(self) -> sql.Composed:
-        """The days of one row r in the facility's zone; a stay has each day, an open one up to today."""
-        at = [sql.SQL("(r.{} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(c)) for c in self.fold.days]
-        if self.fold.days_are_span:
-            start = sql.SQL("least({}, {})").format(*at)
-            end = sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
-            return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
-                start=start, end=end
-            )
-        rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in at)
-        return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
-
-    def compute(self, conn: Connection, known_at: str = "infinity") -> None:
-        """Fill folded_<table> for the keys in `touched` from history as known at `known_at`."""
-        conn.execute(sql.SQL("TRUNCATE {}").format(self.folded))
-        conn.execute("ANALYZE touched")
-        conn.execute(self._compute, {"known_at": known_at})
-
-    def apply(self, conn: Connection, facility: Facility) -> None:
-        """Put folded_<table> in the place of the touched rows of core; changed rows mark their days."""
-        for statement in self._apply:
-            conn.execute(statement, {"zone": facility.timezone, "today": facility.today})
-
-    def mark_all(self, conn: Connection, facility: Facility) -> None:
-        """Mark the days of every row of the core table."""
-        conn.execute(self._mark_all, {"zone": facility.timezone, "today": facility.today})
-
-
 class Committer:
     """Commits batches on one connection. Not thread-safe: one object and one connection a thread."""
 
@@ -185,26 +127,29 @@ class Committer:
         plan: Plan,
         stream: str,
         generation: int,
-        ask_topic_ids: Callable[[], Mapping[str, str]],
+        ask: Callable[[Batch], Mapping[str, str]],
     ) -> None:
+        """`ask` puts a batch's questions to broker and registry: Kafka's id of each topic now, or BrokerChanged."""
         self.conn = conn
         self.contracts = contracts
         self.plan = plan
         self.mine = {"stream": stream, "generation": generation}
-        self.ask_topic_ids = ask_topic_ids
+        self._ask = ask
+        self._asking = ThreadPoolExecutor(1, "asking")
+        self._scratch = Scratch(conn)
         with conn.transaction():
-            create_touched(conn)
-            self.refolds = {fold.table: Refold(conn, fold, plan.protocol) for fold in plan.folds}
+            create_touched(self._scratch)
+            self.refolds = {fold.table: Refold(self._scratch, fold, plan.protocol) for fold in plan.folds}
             self.store_statements = {topic: self._prepare(contract) for topic, contract in contracts.items()}
 
     def _prepare(self, contract: Contract) -> tuple[sql.Composed, sql.Composed]:
         """Make staged_<topic> and fresh_<topic>; the statements that fill history and ops.duplicates from them."""
         topic = contract.topic
-        staged, fresh, history = sql.Identifier(f"staged_{topic}"), fresh_of(topic), sql.Identifier("history", topic)
-        create_staged(self.conn, contract)
+        history = sql.Identifier("history", topic)
+        staged = create_staged(self._scratch, contract)
         found = names(["topic_id", "partition", "offset", *sorted({f.key for f in self.plan.folds_of(topic)})])
-        create = sql.SQL("CREATE TEMP TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA")
-        self.conn.execute(create.format(fresh, found, history))
+        like = sql.SQL("AS SELECT {} FROM {} WITH NO DATA").format(found, history)
+        fresh = self._scratch.create(fresh_of(topic), like)
         columns = names(c for c in columns_of(self.conn, "history", topic) if c != "received_at")
         protocol, query = self.plan.protocol, trusted(self.plan.history[topic])
         return (
@@ -223,10 +168,13 @@ class Committer:
         is unknown: ask `was_committed` on a new connection before trying again).
         """
         outcome = Outcome()
+        asked = self._asking.submit(self._ask, batch)  # beside staging: a slow broker holds up nobody else's commit
         with self.conn.transaction():
+            self._scratch.empty("touched_days")
             staged = {topic: self._stage(topic, rows) for topic, rows in batch.events.items()}
-            self.conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
-            self._fence(batch)
+            topic_ids = asked.result()
+            lock_commits(self.conn)
+            self._fence(batch, topic_ids)
             facility = read_facility(self.conn)  # after the lock: a change of zone is seen whole or not at all
             seq = scalar(self.conn, "SELECT nextval('ops.commit_seq')")
             rejects = [batch.rejects]
@@ -241,32 +189,38 @@ class Committer:
             self._record_ranges(batch, outcome, seq)
         return outcome
 
+    def close(self) -> None:
+        """End the session, and with it whatever an attempt that failed has left: locks, and rows nobody sees."""
+        self._asking.shutdown(wait=False, cancel_futures=True)
+        self.conn.close()
+
     def was_committed(self, batch: Batch) -> bool:
         """Whether an earlier attempt of this driver at the same batch reached its COMMIT."""
         with self.conn.transaction():
-            self.conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])  # waits for that attempt to end
+            lock_commits(self.conn)  # waits for that attempt to end
             statement = trusted(self.plan.protocol["was_committed"])
             done = scalar(self.conn, statement, {**batch.parameters(), **self.mine})
         return bool(done == len(batch.slices))
 
     def _stage(self, topic: str, rows: pa.Table) -> tuple[pa.Table, list[pa.Table]]:
         """COPY into staged_<topic>; the rows that are there now, and those of which PostgreSQL refuses a value."""
+        self._scratch.empty(staged_of(topic))
         try:
             with self.conn.transaction():
                 self._copy_staged(topic, rows)
         except REFUSED:
-            return sift(self.conn, topic, rows, lambda piece: self._copy_staged(topic, piece))
+            return isolate(self.conn, topic, rows, lambda piece: self._copy_staged(topic, piece))
         return rows, []
 
     def _copy_staged(self, topic: str, rows: pa.Table) -> None:
         columns = [*(f.name for f in self.contracts[topic].fields), *WHERE_FOUND]
-        copy(self.conn, sql.Identifier(f"staged_{topic}"), rows.select(columns))
+        self._scratch.filled(staged_of(topic), rows.num_rows)
+        copy(self.conn, sql.Identifier(staged_of(topic)), rows.select(columns))
 
-    def _fence(self, batch: Batch) -> None:
+    def _fence(self, batch: Batch, topic_ids: Mapping[str, str]) -> None:
         """Move the ledger from start to end of every slice, or leave: ledger, fence and order of batches in one."""
-        ids = self.ask_topic_ids()
         for part in batch.slices:
-            if ids.get(part.topic) != part.topic_id:
+            if topic_ids.get(part.topic) != part.topic_id:
                 raise BrokerChanged(f"topic {part.topic} is not the one this batch was planned from: its id changed")
         statement = trusted(self.plan.protocol["advance_ledger"])
         moved = self.conn.execute(statement, {**batch.parameters(), "newest": batch.newest(), **self.mine}).rowcount
@@ -293,7 +247,7 @@ class Committer:
         """
         try:
             with self.conn.transaction():
-                self._clear(fresh_of(topic))
+                self._scratch.empty(fresh_of(topic))
                 duplicate, stored = self._insert(topic), self._refold(topic, facility)
                 refused: list[pa.Table] = []
         except REFUSED:
@@ -313,37 +267,36 @@ class Committer:
         stored: list[Counts] = []
 
         def keep(piece: pa.Table) -> None:
-            self._clear(sql.Identifier(f"staged_{topic}"), *([fresh_of(topic)] if fold_each else []))
+            self._scratch.empty(staged_of(topic), *([fresh_of(topic)] if fold_each else []))
             self._copy_staged(topic, piece)
             repeated = self._insert(topic)
             stored.extend([self._refold(topic, facility)] if fold_each else [])
             duplicates.append(repeated)
 
-        self._clear(fresh_of(topic))
-        _, refused = sift(self.conn, topic, rows, keep)
+        self._scratch.empty(fresh_of(topic))
+        _, refused = isolate(self.conn, topic, rows, keep)
         stored.extend([] if fold_each else [self._refold(topic, facility)])
         return sum(duplicates, Counter()), sum(stored, Counter()), refused
-
-    def _clear(self, *tables: sql.Identifier) -> None:
-        self.conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables)))
 
     def _insert(self, topic: str) -> Counts:
         """History and duplicates for what is staged; how many were duplicates."""
         insert_history, insert_duplicates = self.store_statements[topic]
-        self.conn.execute(insert_history)
+        self._scratch.filled(fresh_of(topic), self.conn.execute(insert_history).rowcount)
         return tallied(self.conn.execute(insert_duplicates))
 
     def _refold(self, topic: str, facility: Facility) -> Counts:
         """Core for the entities of fresh_<topic>; how many facts are fresh."""
-        fresh = fresh_of(topic)
+        fresh = sql.Identifier(fresh_of(topic))
         where = sql.SQL("SELECT topic_id, partition, count(*) FROM {} GROUP BY topic_id, partition")
         stored = tallied(self.conn.execute(where.format(fresh)))
         for fold in self.plan.folds_of(topic) if stored else ():
-            self.conn.execute("TRUNCATE touched")
-            touch = sql.SQL("INSERT INTO touched SELECT DISTINCT {key} FROM {fresh} WHERE {key} IS NOT NULL")
-            self.conn.execute(touch.format(key=sql.Identifier(fold.key), fresh=fresh))
-            self.refolds[fold.table].compute(self.conn)
-            self.refolds[fold.table].apply(self.conn, facility)
+            refold, keys = (
+                self.refolds[fold.table],
+                sql.SQL("SELECT DISTINCT {key} FROM {fresh} WHERE {key} IS NOT NULL"),
+            )
+            refold.touch(keys.format(key=sql.Identifier(fold.key), fresh=fresh))
+            refold.compute()
+            refold.apply(facility)
         return stored
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:
@@ -366,34 +319,21 @@ class Committer:
         )
 
 
-def fresh_of(topic: str) -> sql.Identifier:
+def staged_of(topic: str) -> str:
+    """The temporary table of a topic's messages, as they are to be stored."""
+    return f"staged_{topic}"
+
+
+def fresh_of(topic: str) -> str:
     """The temporary table that says where the new facts of a batch were found, and which entities they touch."""
-    return sql.Identifier(f"fresh_{topic}")
+    return f"fresh_{topic}"
 
 
-def copy(conn: Connection, target: sql.Identifier, rows: pa.Table) -> None:
-    """Binary COPY of an Arrow table into the columns of `target` that bear its names."""
-    encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names(rows.column_names))
-    with conn.cursor() as cursor, cursor.copy(statement) as stream:
-        stream.write(encoder.write_header())
-        for batch in rows.to_batches():
-            stream.write(encoder.write_batch(batch))
-        stream.write(encoder.finish())
-
-
-def create_touched(conn: Connection) -> None:
-    """Make the temporary tables `touched` (keys to fold) and `touched_days` (days of rows that changed)."""
-    conn.execute("CREATE TEMP TABLE touched (key text) ON COMMIT DELETE ROWS")
-    conn.execute("CREATE TEMP TABLE touched_days (core_table text, day date) ON COMMIT DELETE ROWS")
-
-
-def create_staged(conn: Connection, contract: Contract) -> None:
+def create_staged(scratch: Scratch, contract: Contract) -> sql.Identifier:
     """Make the temporary table staged_<topic>: the contract's latest fields, then where the message was found."""
     types = {**{f.name: f.postgres_type for f in contract.fields}, **WHERE_FOUND}
     columns = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), trusted(t)) for c, t in types.items())
-    create = sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS")
-    conn.execute(create.format(sql.Identifier(f"staged_{contract.topic}"), columns))
+    return scratch.create(staged_of(contract.topic), sql.SQL("({})").format(columns))
 
 
 def count(counter: Counts, rows: pa.Table) -> None:

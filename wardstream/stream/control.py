@@ -17,9 +17,9 @@ from psycopg.rows import class_row
 
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import beside, connect, scalar
+from wardstream.database.locks import COMMIT_LOCK
 from wardstream.kafka.broker import Broker
 from wardstream.settings import Settings
-from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.lag import Lag, total
 from wardstream.stream.lease import SESSIONS, session_name
 from wardstream.stream.start import BLOCKED_RUNBOOK

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -140,7 +140,6 @@ class Driver:
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
         found = sort_out(collect(), self.contracts, start.topic_ids)
-        self._meanings.check(found)
         batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
@@ -154,16 +153,27 @@ class Driver:
     def _attempt(self, start: Start, batch: Batch) -> Outcome | None:
         again = start.topics not in self._committers
         try:
-            committer = self._committer(start)
+            mine = self._committer(start)
             # A connection can be lost after COMMIT was sent: then the batch is done, or is still to be done.
-            if again and committer.was_committed(batch):
+            if again and mine.was_committed(batch):
                 return None
-            return committer.commit(batch)
+            return mine.commit(batch)
         except (psycopg.OperationalError, KafkaException) as error:
             log.warning("%s; the batch is tried again", type(error).__name__)
             if isinstance(error, psycopg.OperationalError):
-                self._committers.pop(start.topics, None)
+                self._forget(start)
             raise
+
+    def _forget(self, start: Start) -> None:
+        """End the session of a commit that failed: one that lives on would keep its locks."""
+        committer = self._committers.pop(start.topics, None)
+        if committer is not None:
+            committer.close()
+
+    def _ask(self, batch: Batch) -> Mapping[str, str]:
+        """Kafka's id of each topic now; BrokerChanged where a schema id of the batch means something else by now."""
+        self._meanings.check(batch)
+        return self.broker.topic_ids()
 
     def _committer(self, start: Start) -> Committer:
         if start.topics not in self._committers:
@@ -171,7 +181,7 @@ class Driver:
             self.lease.register(conn)
             contracts = {topic: self.contracts[topic] for topic in start.topics}
             self._committers[start.topics] = Committer(
-                conn, contracts, self.plan, self.stream, self.lease.generation, self.broker.topic_ids
+                conn, contracts, self.plan, self.stream, self.lease.generation, self._ask
             )
         return self._committers[start.topics]
 

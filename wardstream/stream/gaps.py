@@ -14,9 +14,9 @@ from psycopg import sql
 
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import Connection, connect, scalar
+from wardstream.database.locks import lock_commits
 from wardstream.kafka.broker import Broker, Extent, Partition
 from wardstream.settings import Settings
-from wardstream.stream.commit import COMMIT_LOCK
 
 OPEN_LOGS = """
 SELECT l.topic, l.topic_id, l.partition, l.next_offset, l.newest FROM ops.ledger AS l
@@ -115,7 +115,7 @@ def accept(settings: Settings, shown: list[Loss], reason: str, by: str) -> None:
     """
     broker = Broker(settings.kafka, load_contracts(settings.schemas_dir))
     with connect(settings.owner_url, "wardstream accept-gap") as conn, conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+        lock_commits(conn)
         lost = _losses_now(conn, broker)
         if [replace(loss, log_end=None) for loss in lost] != [replace(loss, log_end=None) for loss in shown]:
             raise Changed("something else is lost now than a moment ago; nothing was accepted, look again")

@@ -20,8 +20,8 @@ from datetime import datetime
 import psycopg
 
 from wardstream.database.connection import Connection, beside, connect, scalar
+from wardstream.database.locks import COMMIT_LOCK, lock_commits
 from wardstream.settings import Settings
-from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.lag import Lag
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Lease:
         self._lock_or_leave()
         self._end_sessions_of_the_driver_before()
         with self._conn.transaction():
-            self._conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+            lock_commits(self._conn)
             take = beside(__file__, "control/take")
             me = {"stream": self.stream, "pid": os.getpid(), "restarts": restarts}
             row = self._conn.execute(take, me).fetchone()

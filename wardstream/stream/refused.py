@@ -19,7 +19,7 @@ PIECE_ROWS = 1000  # of a batch in which rows are refused: a piece that fails is
 QUARANTINE = ("topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value")
 
 
-def sift(
+def isolate(
     conn: Connection, topic: str, rows: pa.Table, keep: Callable[[pa.Table], None]
 ) -> tuple[pa.Table, list[pa.Table]]:
     """Keep the rows in pieces, at a savepoint each, until each refused row stands alone: those kept, and those.

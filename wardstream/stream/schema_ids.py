@@ -15,7 +15,7 @@ from wardstream.contracts.codec import BadRecord
 from wardstream.database.connection import connect
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
-from wardstream.stream.commit import BrokerChanged
+from wardstream.stream.commit import Batch, BrokerChanged
 from wardstream.stream.decode import Sorted
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Meanings:
         _compare(source, self._known())
         return source
 
-    def check(self, found: Sorted) -> None:
+    def check(self, found: Batch | Sorted) -> None:
         """The ids of a batch that is decoded and not yet committed.
 
         BrokerChanged where one means something else by now, or where a known one was refused as unknown. A registry

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardstream.database.connection import Connection
+from wardstream.database.locks import lock_commits
 from wardstream.kafka.broker import Broker, Extent, Partition
-from wardstream.stream.commit import COMMIT_LOCK, BrokerChanged, Slice
+from wardstream.stream.commit import BrokerChanged, Slice
 from wardstream.stream.gaps import losses
 from wardstream.stream.lag import read_ledger
 
@@ -65,7 +66,7 @@ def open_ledger(conn: Connection, extents: list[Extent], over: Set[Partition] = 
     for the partitions of `over` (`gaps.written_over`): something is lost, and only a person may decide to go on.
     """
     with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [COMMIT_LOCK])
+        lock_commits(conn)
         for extent in extents:
             conn.execute(
                 "INSERT INTO ops.ledger (topic_id, partition, topic, next_offset) VALUES (%s, %s, %s, %s)"

@@ -1,26 +1,23 @@
--- Part of a WITH: the facts of the touched stays, and which of them hold.
---   numbered      every fact, pos = its place in version order within the stay
+-- Part of a WITH inside LATERAL: the facts of one stay, touched.key, and which of them hold.
+--   numbered      every fact, pos = its place in version order
 --   cancellations what each cancellation takes back: the fact it names, or else the latest of its kind before it
 --   standing      the facts that hold: of each fact its greatest version, if that comes after its last cancellation;
 --                 every update (an update is never cancelled, and revives nothing)
 -- A fact is the admission or the discharge of the stay, or one movement (movement_id). A cancellation takes back
 -- the fact, hence every version of it up to itself; a later version of the fact counts again.
+-- One stay at a time, by index: a plan over many stays would hang on how many rows the planner believes there to be.
 numbered AS (
     SELECT
         h.*,
-        row_number() OVER (
-            PARTITION BY h.encounter_id
-            ORDER BY h.recorded_at, h.source_seq, h.event_id, h.content_hash
-        ) AS pos,
+        row_number() OVER (ORDER BY h.recorded_at, h.source_seq, h.event_id, h.content_hash) AS pos,
         CASE h.kind WHEN 'transferred' THEN h.movement_id ELSE h.kind END AS fact,
         CASE h.kind
             WHEN 'cancelled_admit' THEN 'admitted'
             WHEN 'cancelled_transfer' THEN 'transferred'
             WHEN 'cancelled_discharge' THEN 'discharged'
         END AS cancels_kind
-    FROM touched
-    INNER JOIN history.admissions AS h ON h.encounter_id = touched.key
-    WHERE h.recorded_at <= %(known_at)s::timestamptz
+    FROM history.admissions AS h
+    WHERE h.encounter_id = touched.key AND h.recorded_at <= %(known_at)s::timestamptz
 ),
 
 preceded AS (
@@ -30,15 +27,14 @@ preceded AS (
         max(n.pos) FILTER (WHERE n.kind = 'transferred') OVER before AS last_transferred,
         max(n.pos) FILTER (WHERE n.kind = 'discharged') OVER before AS last_discharged
     FROM numbered AS n
-    WINDOW before AS (PARTITION BY n.encounter_id ORDER BY n.pos)
+    WINDOW before AS (ORDER BY n.pos)
 ),
 
 cancellations AS (
-    SELECT c.encounter_id, f.kind, f.fact, max(greatest(c.pos, f.pos)) AS pos
+    SELECT f.kind, f.fact, max(greatest(c.pos, f.pos)) AS pos
     FROM preceded AS c
     INNER JOIN numbered AS f
-        ON f.encounter_id = c.encounter_id
-        AND f.kind = c.cancels_kind
+        ON f.kind = c.cancels_kind
         AND (
             (c.cancels_event_id IS NOT NULL AND f.event_id = c.cancels_event_id)
             OR (
@@ -51,20 +47,20 @@ cancellations AS (
             )
         )
     WHERE c.cancels_kind IS NOT NULL
-    GROUP BY c.encounter_id, f.kind, f.fact
+    GROUP BY f.kind, f.fact
 ),
 
 greatest_versions AS (
-    SELECT DISTINCT ON (encounter_id, kind, fact) *
+    SELECT DISTINCT ON (kind, fact) *
     FROM numbered
     WHERE kind IN ('admitted', 'transferred', 'discharged')
-    ORDER BY encounter_id, kind, fact, pos DESC
+    ORDER BY kind, fact, pos DESC
 ),
 
 judged AS (
     SELECT g.*, coalesce(c.pos >= g.pos, false) AS cancelled
     FROM greatest_versions AS g
-    LEFT JOIN cancellations AS c USING (encounter_id, kind, fact)
+    LEFT JOIN cancellations AS c USING (kind, fact)
     UNION ALL
     SELECT n.*, false AS cancelled
     FROM numbered AS n

@@ -17,15 +17,17 @@ from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord, Encoder
 from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import connect
+from wardstream.database.scratch import Scratch
 from wardstream.kafka.broker import Extent
 from wardstream.proof.digest import digest, relations
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource, WriterSchema
 from wardstream.settings import Settings
 from wardstream.stack import postgres
-from wardstream.stream.commit import Batch, Committer, Outcome, Refold, Slice, create_touched
+from wardstream.stream.commit import Batch, Committer, Outcome, Slice
 from wardstream.stream.decode import MESSAGE, Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.plan import PROTOCOL_DIR, Plan, load_plan
+from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.start import open_ledger
 
 STREAM = "bench"
@@ -66,7 +68,7 @@ class Bench:
         self.next: Counter[str] = Counter()
         self.empty()
         self.committer = self.new_committer()
-        self._auditor = self._new_auditor()
+        self.auditor = self._new_auditor()
 
     def _tables(self, schema: str) -> list[sql.Identifier]:
         there = [
@@ -92,12 +94,12 @@ class Bench:
         self.next.clear()
 
     def new_committer(
-        self, plan: Plan | None = None, generation: int = 1, ask: Callable[[], Mapping[str, str]] | None = None
+        self, plan: Plan | None = None, generation: int = 1, ask: Callable[[Batch], Mapping[str, str]] | None = None
     ) -> Committer:
         """A committer on a connection of its own, as the stream has it."""
         conn = connect(self.settings.writer_url, "test")
         conn.execute("SET synchronous_commit = off")
-        ask = ask or (lambda: self.topic_ids)
+        ask = ask or (lambda batch: self.topic_ids)
         return Committer(conn, self.contracts, plan or self.plan, STREAM, generation, ask)
 
     def messages(self, facts: Iterable[Fact]) -> pa.Table:
@@ -145,16 +147,17 @@ class Bench:
         return digest(self.admin)
 
     def _new_auditor(self) -> list[Refold]:
-        create_touched(self.admin)
-        return [Refold(self.admin, fold, self.plan.protocol) for fold in self.plan.folds]
+        scratch = Scratch(self.admin)
+        create_touched(scratch)
+        return [Refold(scratch, fold, self.plan.protocol) for fold in self.plan.folds]
 
     def not_as_folded(self, known_at: str = "infinity") -> list[str]:
         """Rows that only core or only a fold of all history has; byte for byte, so as text."""
         found = []
         with self.admin.transaction():
-            for refold in self._auditor:
-                touch_all(self.admin, refold.fold)
-                refold.compute(self.admin, known_at)
+            for refold in self.auditor:
+                touch_all(refold)
+                refold.compute(known_at)
                 differ = sql.SQL(
                     "(SELECT t::text FROM {a} t EXCEPT ALL SELECT t::text FROM {b} t) UNION ALL"
                     " (SELECT t::text FROM {b} t EXCEPT ALL SELECT t::text FROM {a} t)"
@@ -164,10 +167,10 @@ class Bench:
 
     def folded(self, table: str, known_at: str) -> list[dict[str, Any]]:
         """Rows of a core table as known at an earlier time."""
-        refold = next(one for one in self._auditor if one.fold.table == table)
+        refold = next(one for one in self.auditor if one.fold.table == table)
         with self.admin.transaction():
-            touch_all(self.admin, refold.fold)
-            refold.compute(self.admin, known_at)
+            touch_all(refold)
+            refold.compute(known_at)
             rows = self.admin.execute(sql.SQL("SELECT * FROM {}").format(refold.folded)).fetchall()
         return [dict(zip(refold.columns, row, strict=True)) for row in rows]
 

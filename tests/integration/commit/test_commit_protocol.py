@@ -124,7 +124,7 @@ def test_another_streams_generation_is_not_ours(bench):
 
 
 def test_a_topic_made_again_stops_the_stream(bench):
-    committer = bench.new_committer(ask=lambda: {"labs": "another id"})
+    committer = bench.new_committer(ask=lambda batch: {"labs": "another id"})
     assert "topic labs" in refuses(bench, bench.batch(labs(1)), BrokerChanged, committer)
     committer.conn.close()
 
@@ -211,7 +211,7 @@ def test_an_error_that_is_no_fault_of_a_row_quarantines_nothing(bench):
 
 
 def test_a_session_that_ends_inside_a_commit_leaves_nothing_and_can_be_asked(bench):
-    def end_it() -> dict[str, str]:
+    def end_it(_: Batch) -> dict[str, str]:
         bench.admin.execute("SELECT pg_terminate_backend(%s)", [committer.conn.info.backend_pid])
         return dict(bench.topic_ids)
 

@@ -12,16 +12,16 @@ from hypothesis.errors import NoSuchExample
 from tests.integration.commit.worlds import CANCELLED, MINUS_ZERO, ONE_ID_TWO_BODIES, faults, worlds
 from wardstream.stream.plan import PROTOCOL_DIR
 
-VERSION = "h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC"
+VERSION = "v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC"
 POSITION = "h.recorded_at, h.source_seq, h.event_id, h.content_hash"
 LABS, ADMISSIONS, UPSERT = "folds/lab_results.sql", "folds/include/admission_facts.sql", "protocol/upsert_core.sql"
 DEFECTS = {
-    "labs: the last to arrive wins": (LABS, VERSION, 'h.received_at DESC, h."offset" DESC'),
-    "labs: the first to arrive wins": (LABS, VERSION, 'h."offset"'),
-    "labs: versions are not compared": (LABS, ", " + VERSION, ""),
-    "labs: ties are not broken": (LABS, VERSION, "h.recorded_at DESC"),
-    "labs: source_seq is left out, then arrival": (LABS, VERSION, 'h.recorded_at DESC, h."offset" DESC'),
-    "labs: one id with two bodies, by arrival": (LABS, "h.content_hash DESC", 'h."offset" DESC'),
+    "labs: the last to arrive wins": (LABS, VERSION, 'v.received_at DESC, v."offset" DESC'),
+    "labs: the first to arrive wins": (LABS, VERSION, 'v."offset"'),
+    "labs: versions are not compared, the first to lie there wins": (LABS, VERSION, "v.ctid"),
+    "labs: ties are broken by where they lie": (LABS, VERSION, "v.recorded_at DESC, v.ctid"),
+    "labs: source_seq is left out, then arrival": (LABS, VERSION, 'v.recorded_at DESC, v."offset" DESC'),
+    "labs: one id with two bodies, by arrival": (LABS, "v.content_hash DESC", 'v."offset" DESC'),
     "stays: facts are laid out by arrival": (ADMISSIONS, POSITION, 'h.received_at, h."offset"'),
     "stays: ties are broken by arrival": (ADMISSIONS, POSITION, 'h.recorded_at, h."offset"'),
     "core: what is there stays": (

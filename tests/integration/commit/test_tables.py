@@ -11,6 +11,7 @@ from tests.integration.conftest import another_database
 from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import Connection, columns_of, connect, primary_key_of
 from wardstream.database.migrate import migrate, rollback
+from wardstream.database.scratch import Scratch
 from wardstream.proof.digest import relations
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import postgres
@@ -128,7 +129,7 @@ def test_everything_has_a_comment(owner):
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
 def test_the_commit_file_gives_the_columns_of_history(owner, contract: Contract):
-    create_staged(owner, contract)
+    create_staged(Scratch(owner), contract)
     given = _result_of(owner, PLAN.history[contract.topic])
     kept = {name: kind for name, kind, _ in owner.execute(COLUMNS, [f"history.{contract.topic}"])}
     kept.pop("received_at")

@@ -15,10 +15,10 @@ from confluent_kafka import KafkaException
 
 from tests.integration.conftest import another_database
 from wardstream.database.connection import connect
+from wardstream.database.locks import COMMIT_LOCK
 from wardstream.database.migrate import migrate, rollback
 from wardstream.settings import Settings
 from wardstream.stream import control
-from wardstream.stream.commit import COMMIT_LOCK
 from wardstream.stream.control import RequestConflict, evidence, findings, read_control, request, situation
 from wardstream.stream.lease import Lease
 from wardstream.stream.turn import ControlMissing, look, wait_for_turn

@@ -10,9 +10,9 @@ import pytest
 from psycopg import sql
 
 from wardstream.database.connection import Connection, connect, trusted
+from wardstream.database.locks import COMMIT_LOCK
 from wardstream.settings import Settings
 from wardstream.stack import postgres
-from wardstream.stream.commit import COMMIT_LOCK
 
 OURS = "nspname !~ '^pg_' AND nspname <> 'information_schema'"
 RELATIONS = f"""

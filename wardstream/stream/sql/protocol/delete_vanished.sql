@@ -1,5 +1,8 @@
 -- A touched entity that the fold no longer gives leaves core.
-DELETE FROM {core} AS c
-USING touched AS t
-WHERE c.{key} = t.key
-    AND NOT EXISTS (SELECT FROM {folded} AS f WHERE ({folded_pk}) = ({core_pk}))
+DELETE FROM {core}
+WHERE ({pk}) IN (
+    SELECT {core_pk}
+    FROM touched AS t
+    CROSS JOIN LATERAL (SELECT * FROM {core} AS one WHERE one.{key} = t.key OFFSET 0) AS c
+    WHERE NOT EXISTS (SELECT FROM {folded} AS f WHERE ({folded_pk}) = ({core_pk}))
+)

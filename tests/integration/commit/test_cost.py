@@ -1,0 +1,111 @@
+"""What a commit costs follows the batch: not the size of the tables, not what the planner believes, not other tables.
+
+Counted are the rows that plans really read; times are printed by the long form alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from tests.integration.commit.bench import Bench
+from tests.integration.commit.facts import Fact, lab, stay
+from wardstream.stream.refold import Refold
+
+EXPLAIN = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ")
+
+
+def stays(count: int) -> Iterator[Fact]:
+    """Six facts a stay, a cancellation among those of each tenth."""
+    for n in range(count):
+        which: dict[str, Any] = {"encounter_id": f"S{n}", "patient_id": f"P{n % 5000}"}
+        at = n % 2000 / 10
+        yield stay(f"a{n}", "admitted", at, ward="A", service="MED", **which)
+        yield stay(f"t{n}", "transferred", at + 1, movement_id="M1", movement_type="admit", ward="A", **which)
+        yield stay(f"u{n}", "updated", at + 2, service="SURG", **which)
+        yield stay(f"v{n}", "transferred", at + 3, movement_id="M2", movement_type="transfer", ward="B", **which)
+        last = {"movement_id": "M3", "movement_type": "transfer", "ward": "C"} if n % 10 else {}
+        yield stay(f"w{n}", "transferred" if n % 10 else "cancelled_transfer", at + 4, **last, **which)
+        yield stay(f"d{n}", "discharged", at + 30, **which)
+
+
+def rows_read(bench: Bench, refold: Refold) -> int:
+    """Rows that every node of the fold's plan took from the one below it, for the keys now in `touched`."""
+    (plan,) = bench.admin.execute(EXPLAIN + refold._compute, {"known_at": "infinity"}).fetchone() or ()
+    return sum(
+        round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+        for node in _nodes(plan[0]["Plan"])
+    )
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from _nodes(below)
+
+
+def touched(bench: Bench, table: str, keys: str) -> Refold:
+    refold = next(one for one in bench.auditor if one.fold.table == table)
+    refold.touch(sql.SQL(keys))  # type: ignore[arg-type]  # ours
+    return refold
+
+
+@pytest.mark.parametrize("table", ["encounters", "movements"])
+def test_a_first_load_reads_what_it_folds(bench: Bench, table: str):
+    """The tables have no statistics: a plan that hangs on them read each stay against all others."""
+    events = list(stays(1500))
+    bench.commit(*events)
+    with bench.admin.transaction():
+        refold = touched(bench, table, "SELECT DISTINCT encounter_id FROM history.admissions")
+        assert rows_read(bench, refold) < 60 * len(events)
+
+
+def test_of_a_key_with_many_versions_one_is_read(bench: Bench):
+    bench.commit(*(lab(f"v{n}", "corrected", 1, recorded=n / 100, value_text=str(n)) for n in range(5000)))
+    with bench.admin.transaction():
+        refold = touched(bench, "lab_results", "VALUES ('L1')")
+        assert rows_read(bench, refold) < 10
+    assert bench.row("core.lab_results")["value_text"] == "4999"  # type: ignore[index]
+
+
+def test_a_small_commit_gives_no_table_a_new_file(bench: Bench):
+    """To truncate a table, also an empty one, is to make a new file: sixteen of them took most of a commit's time."""
+    ours = "SELECT relname, relfilenode FROM pg_class WHERE relpersistence = 't' AND relkind = 'r' ORDER BY relname"
+    bench.commit(lab("a", "resulted", 1), stay("b", "admitted", 1))
+    before = bench.committer.conn.execute(ours).fetchall()
+    bench.commit(lab("c", "resulted", 2, lab_result_id="L2"), stay("d", "discharged", 2))
+    assert len(before) > 10 and bench.committer.conn.execute(ours).fetchall() == before
+
+
+def test_nothing_of_an_earlier_batch_comes_back(bench: Bench):
+    """Temporary tables keep their rows over COMMIT, and get them back with a rollback."""
+    bench.commit(lab("a", "resulted", 1), stay("b", "admitted", 1))
+    refused = bench.batch([lab("c", "resulted", 2, lab_result_id="L2")])
+    ends = bench.committer._ask
+    try:
+        bench.committer._ask = lambda batch: {}
+        with pytest.raises(Exception, match="its id changed"):
+            bench.committer.commit(refused)
+    finally:
+        bench.committer._ask = ends
+    outcome = bench.committer.commit(refused)
+    assert outcome.received.total() == outcome.stored.total() == 1
+    assert bench.not_as_folded() == []
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+def test_half_a_million_into_empty_tables(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    """Ten batches of 50,000; the first hung for ten minutes when the fold joined all stays with each other."""
+    events = stays(83_334)
+    with capsys.disabled():
+        for number in range(10):
+            batch = bench.batch([fact for fact, _ in zip(events, range(50_000), strict=False)])
+            begun = time.perf_counter()
+            outcome = bench.committer.commit(batch)
+            print(f"batch {number}: {outcome.stored.total()} events in {time.perf_counter() - begun:.2f} s")
+    assert bench.rows("SELECT count(*) >= 499_000 FROM history.admissions") == [(True,)]

@@ -1,0 +1,97 @@
+"""One fold bound to a session: history -> core for the touched entities, and the days that change with them.
+
+Used by the commit, by `wardstream rebuild`, by `verify` and when the facility's zone changes: all compute core with the
+same statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from psycopg import sql
+
+from wardstream.database.connection import columns_of, names, primary_key_of, trusted
+from wardstream.database.facility import Facility
+from wardstream.database.scratch import Scratch
+from wardstream.stream.plan import Fold, PlanError
+
+
+def create_touched(scratch: Scratch) -> None:
+    """Make the temporary tables `touched` (keys to fold) and `touched_days` (days of rows that changed)."""
+    scratch.create("touched", sql.SQL("(key text)"))
+    scratch.create("touched_days", sql.SQL("(core_table text, day date)"))
+
+
+class Refold:
+    """One fold bound to a connection: its core table, and the statements that compute and apply it."""
+
+    def __init__(self, scratch: Scratch, fold: Fold, protocol: Mapping[str, str]) -> None:
+        conn = scratch.conn
+        self.fold = fold
+        self._scratch = scratch
+        self._folded = f"folded_{fold.table}"
+        self.core = sql.Identifier("core", fold.table)
+        self.columns = columns_of(conn, "core", fold.table)
+        self.primary_key = primary_key_of(conn, f"core.{fold.table}")
+        if fold.key not in self.primary_key:
+            raise PlanError(
+                f"sql/folds/{fold.table}.sql: its key {fold.key} is not part of the primary key of core.{fold.table}"
+            )
+        self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
+        parts = {
+            "table": sql.Literal(fold.table),
+            "core": self.core,
+            "folded": self.folded,
+            "key": sql.Identifier(fold.key),
+            "pk": names(self.primary_key),
+            "core_pk": names(self.primary_key, "c"),
+            "one_pk": names(self.primary_key, "one"),
+            "folded_pk": names(self.primary_key, "f"),
+            "columns": names(self.columns),
+            "excluded": names(self.columns, "excluded"),
+            "days": self._days(),
+        }
+        self._compute = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
+            self.folded, names(self.columns), names(self.columns, "q"), trusted(fold.query)
+        )
+        self._mark_days = trusted(protocol["mark_days"]).format(**parts)
+        self._apply = [trusted(protocol[name]).format(**parts) for name in ("delete_vanished", "upsert_core")]
+        self._mark_all = trusted(protocol["mark_all_days"]).format(**parts)
+
+    def _days(self) -> sql.Composed:
+        """The days of one row r in the facility's zone; a stay has each day, an open one up to today."""
+        at = [sql.SQL("(r.{} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(c)) for c in self.fold.days]
+        if self.fold.days_are_span:
+            start = sql.SQL("least({}, {})").format(*at)
+            end = sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
+            return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
+                start=start, end=end
+            )
+        rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in at)
+        return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
+
+    def touch(self, keys: sql.Composable) -> None:
+        """Fill `touched` with the keys that this SELECT gives."""
+        self._scratch.empty("touched")
+        touched = self._scratch.conn.execute(sql.SQL("INSERT INTO touched {}").format(keys))
+        self._scratch.filled("touched", touched.rowcount)
+
+    def compute(self, known_at: str = "infinity") -> None:
+        """Fill folded_<table> for the keys in `touched` from history as known at `known_at`."""
+        self._scratch.empty(self._folded)
+        folded = self._scratch.conn.execute(self._compute, {"known_at": known_at})
+        self._scratch.filled(self._folded, folded.rowcount)
+
+    def apply(self, facility: Facility) -> None:
+        """Put folded_<table> in the place of the touched rows of core; changed rows mark their days."""
+        self._mark(self._mark_days, facility)
+        for statement in self._apply:
+            self._scratch.conn.execute(statement)
+
+    def mark_all(self, facility: Facility) -> None:
+        """Mark the days of every row of the core table."""
+        self._mark(self._mark_all, facility)
+
+    def _mark(self, statement: sql.Composed, facility: Facility) -> None:
+        days = self._scratch.conn.execute(statement, {"zone": facility.timezone, "today": facility.today})
+        self._scratch.filled("touched_days", days.rowcount)
