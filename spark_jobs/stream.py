@@ -45,7 +45,10 @@ def session(settings: Settings) -> SparkSession:
 
     temporary = settings.scratch_dir / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    java_options = f'-Xss16m -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
+    # A JVM that has run out of memory once may live on without doing anything; one that ends is started again.
+    java_options = (
+        f'-Xss16m -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
+    )
     return (
         SparkSession.builder.appName("wardstream-stream")
         .master(settings.spark_master)

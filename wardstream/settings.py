@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")
     stream_takeover_seconds: float = Field(default=15.0, gt=0, description="A heartbeat older than this is dead.")
     spark_jars: str = Field(default="", description="Jars for Spark, comma-separated; the embedded stack fills it in.")
+    stream_stall_seconds: float = Field(
+        default=300.0, gt=0, description="Spark has events and hands over none for so long: the stream starts anew."
+    )
     topic_partitions: int = Field(default=1, ge=1)
 
     # Airflow, and what its DAGs do

@@ -109,6 +109,7 @@ class Situation:
     waiting_age: float | None
     age: float | None
     commit_age: float | None
+    stalled: float | None
     request_age: float
     silence: float
     driver_silence: float
@@ -317,6 +318,10 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
         return [finding("does_not_start", f"the stream does not come to run: {_seen(now)}", now.age)]
     if not now.since_restart and now.generation is not None and now.request_age > SLOW_SECONDS:
         return [finding("not_restarted", f"the stream was not restarted: {_seen(now)}", now.request_age)]
+    if now.state == "running" and now.lag_total and (now.stalled or 0) > SLOW_SECONDS:
+        return [
+            finding("no_progress", f"events wait and nothing is committed: {_seen(now)}", now.stalled, BEHIND_RUNBOOK)
+        ]
     return [
         Finding(
             f"behind:{topic}",

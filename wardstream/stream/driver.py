@@ -7,6 +7,7 @@ A lost PostgreSQL is waited for; whatever else goes wrong ends the process, and 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import defaultdict
@@ -32,10 +33,10 @@ from wardstream.database.connection import Connection, MissingTable, connect, sc
 from wardstream.kafka.broker import Broker, Extent, Partition, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
-from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
-from wardstream.stream.decode import sort_out
+from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
+from wardstream.stream.decode import Sorted, sort_out
 from wardstream.stream.gaps import written_over
-from wardstream.stream.lag import lag_of, read_ledger
+from wardstream.stream.lag import lag_of, read_ledger, total
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import PlanError, load_plan
 from wardstream.stream.schema_ids import Meanings
@@ -83,6 +84,8 @@ class Driver:
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
+        self._spark_has_it_since = time.monotonic()
+        self._committing: set[tuple[str, ...]] = set()
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
         self.source = SchemaSource(settings.registry)
@@ -119,6 +122,8 @@ class Driver:
             except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
                 self.failure = error
                 raise BatchFailedError(type(error).__name__) from None
+            finally:
+                self._spark_has_it_since = time.monotonic()
         if outcome:
             metrics.committed(outcome, start.topic_ids)
             counts = ", ".join(f"{counter.total()} {kind}" for kind, counter in vars(outcome).items())
@@ -140,6 +145,14 @@ class Driver:
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
         found = sort_out(collect(), self.contracts, start.topic_ids)
+        self._committing.add(start.topics)
+        try:
+            return self._commit(start, slices, found)
+        finally:
+            self._committing.discard(start.topics)
+
+    def _commit(self, start: Start, slices: list[Slice], found: Sorted) -> Outcome | None:
+        """Commit a batch, again and again while PostgreSQL or Kafka does not answer; None where it was committed."""
         batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
@@ -217,14 +230,33 @@ class Driver:
         if not due:
             self.lease.caught_up_at = asked_at
 
+    def stalled(self) -> bool:
+        """Whether events wait, and Spark has had them for longer than any batch takes: a JVM that only lives."""
+        # A commit has a patience of its own, and a JVM that starts is looked at by whoever asked for the start.
+        if not total(self.lease.lag) or self._committing or self.lease.state != "running":
+            self._spark_has_it_since = time.monotonic()
+        return time.monotonic() - self._spark_has_it_since > self.settings.stream_stall_seconds
+
     def watch_lag(self) -> None:
         """Keep the lag that the heartbeat writes; in a thread of its own, since the broker may not answer."""
         while not self.stop_requested.wait(HEARTBEAT_SECONDS):
             try:
                 self.measure()
+                if self.stalled():
+                    self.abandon()
             except Exception as error:  # noqa: BLE001 - a thread that died would leave the lag of then standing for ever
                 self.lease.lag = {}
                 log.warning("lag is not known: %s", type(error).__name__)
+
+    def abandon(self) -> None:
+        """End the process at once, and its JVM with it: one that does not answer would not stop, either.
+
+        The next start counts this one as without progress and has smaller batches.
+        """
+        waited = self.settings.stream_stall_seconds
+        log.error("events wait, and Spark has handed over no batch for %.0f s: starting anew", waited)
+        self.lease.release(as_asked=False)
+        os._exit(1)
 
     def watch_control(self) -> None:
         """Ask for the end once the control row no longer wants this driver; a PostgreSQL that is away ends nothing."""

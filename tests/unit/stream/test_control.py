@@ -41,6 +41,7 @@ RUNNING = Situation(
     waiting_age=None,
     age=4000.0,
     commit_age=10.0,
+    stalled=1.0,
     request_age=4000.0,
     silence=1.0,
     driver_silence=1.0,
@@ -152,6 +153,7 @@ BEHIND = replace(RUNNING, lag={"labs": {"0": 5, "1": 4}, "patients": {"0": 0}}, 
         (replace(RUNNING, state="starting", age=200.0), "does_not_start"),
         (replace(RUNNING, since_restart=False, request_age=200.0), "not_restarted"),
         (BEHIND, "behind:labs"),
+        (replace(BEHIND, stalled=200.0), "no_progress"),
         (replace(DRAINING, **{**vars(DEAD), "desired": "drained"}), "no_process"),
         (replace(RUNNING, desired="stopped", wanted=False, commit_age=200.0), "still_runs"),
     ],
@@ -172,6 +174,7 @@ def test_a_finding_about_lag_says_which_topic_how_many_and_since_when():
         replace(DEAD, silence=20.0),  # the server was restarted, or a process begins
         replace(RUNNING, commit_age=40_000.0),  # a quiet night
         replace(RUNNING, lag={"labs": {"0": 90_000}}),  # a batch is on its way: nothing waits for long
+        replace(RUNNING, stalled=200.0),  # nothing waits
         replace(RUNNING, lag={}),  # the broker does not answer for a moment
         replace(BEHIND, request_age=200.0),  # started a moment ago: what came while it stood still is being read
         replace(BEHIND, lag={"labs": {"0": 0}}),

@@ -65,6 +65,7 @@ SELECT
     extract(EPOCH FROM m.at - c.waiting_seen_at)::float8 AS waiting_age,
     extract(EPOCH FROM m.at - s.started_at)::float8 AS age,
     extract(EPOCH FROM m.at - s.last_commit_at)::float8 AS commit_age,
+    extract(EPOCH FROM m.at - greatest(s.started_at, s.last_commit_at, s.caught_up_at))::float8 AS stalled,
     extract(EPOCH FROM m.at - c.requested_at)::float8 AS request_age,
     extract(EPOCH FROM m.at - greatest(s.heartbeat_at, c.waiting_seen_at, c.requested_at, pg_postmaster_start_time()))::float8
         AS silence,
