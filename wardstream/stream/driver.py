@@ -40,6 +40,7 @@ from wardstream.stream.lag import lag_of, read_ledger, total
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import PlanError, load_plan
 from wardstream.stream.schema_ids import Meanings
+from wardstream.stream.stall import Stall
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
 from wardstream.stream.turn import LOOK_SECONDS, STREAM, ControlMissing, Turn, look
 from wardstream.watch import metrics
@@ -84,7 +85,7 @@ class Driver:
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
-        self._spark_has_it_since = time.monotonic()
+        self._stall = Stall(settings.stream_stall_seconds)
         self._committing: set[tuple[str, ...]] = set()
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
@@ -123,7 +124,7 @@ class Driver:
                 self.failure = error
                 raise BatchFailedError(type(error).__name__) from None
             finally:
-                self._spark_has_it_since = time.monotonic()
+                self._stall.moved()
         if outcome:
             metrics.committed(outcome, start.topic_ids)
             counts = ", ".join(f"{counter.total()} {kind}" for kind, counter in vars(outcome).items())
@@ -234,8 +235,8 @@ class Driver:
         """Whether events wait, and Spark has had them for longer than any batch takes: a JVM that only lives."""
         # A commit has a patience of its own, and a JVM that starts is looked at by whoever asked for the start.
         if not total(self.lease.lag) or self._committing or self.lease.state != "running":
-            self._spark_has_it_since = time.monotonic()
-        return time.monotonic() - self._spark_has_it_since > self.settings.stream_stall_seconds
+            self._stall.moved()
+        return self._stall.lasts
 
     def watch_lag(self) -> None:
         """Keep the lag that the heartbeat writes; in a thread of its own, since the broker may not answer."""
@@ -253,8 +254,7 @@ class Driver:
 
         The next start counts this one as without progress and has smaller batches.
         """
-        waited = self.settings.stream_stall_seconds
-        log.error("events wait, and Spark has handed over no batch for %.0f s: starting anew", waited)
+        log.error("events wait, and Spark hands over no batch for %.0f s: starting anew", self._stall.seconds)
         self.lease.release(as_asked=False)
         os._exit(1)
 
