@@ -84,7 +84,7 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
     Connection errors of the broker, the registry and PostgreSQL are raised: they prove nothing either way.
     """
     contracts = load_contracts(settings.schemas_dir)
-    broker = Broker(settings.kafka, contracts)
+    broker = Broker(settings, contracts)
     extents = broker.extents()
     with connect(settings.owner_url, "wardstream verify") as conn:
         why_behind = _wait(settings, conn, extents, wait_seconds)
@@ -207,7 +207,7 @@ class _Verification:
 
     def _read_again(self, ledger: Mapping[tuple[str, int], int]) -> None:
         self._create_tables()
-        judge = Judge(self.contracts, SchemaSource(self.settings.registry))
+        judge = Judge(self.contracts, SchemaSource(self.settings))
         schema = judged_schema(self.contracts)
         ids = {extent.topic: extent.topic_id for extent in self.extents}
         for extent in self.extents:
@@ -216,7 +216,7 @@ class _Verification:
                 "INSERT INTO readable VALUES (%s, %s, %s, %s)",
                 [extent.topic, extent.topic_id, extent.partition, extent.start],
             )
-            for messages in read_partition(self.settings.kafka, extent.topic, extent.partition, extent.start, end):
+            for messages in read_partition(self.settings, extent.topic, extent.partition, extent.start, end):
                 judged = pa.Table.from_batches(judge_batches(judge)(messages.to_batches()), schema)
                 self._place(extent, judged, ids)
         self.conn.execute("ANALYZE placed")

@@ -76,7 +76,7 @@ class Driver:
         self.stream = stream
         self.contracts = load_contracts(settings.schemas_dir)
         self.plan = load_plan(settings.sql_dir, list(self.contracts))
-        self.broker = Broker(settings.kafka, self.contracts)
+        self.broker = Broker(settings, self.contracts)
         self.stop_requested = stop_requested or threading.Event()
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
@@ -85,7 +85,7 @@ class Driver:
         self._left_until_full = 0
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
-        self.source = SchemaSource(settings.registry)
+        self.source = SchemaSource(settings)
         """The schemas that executors know without asking: from `starts` on, all that the registry had then."""
 
     def starts(self) -> list[Start]:

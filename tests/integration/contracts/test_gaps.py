@@ -83,7 +83,7 @@ class Log:
 @pytest.fixture
 def log(settings: Settings, contracts: dict[str, Contract]) -> Iterator[Log]:
     admin = admin_client(settings)
-    broker = Broker(settings.kafka, contracts)
+    broker = Broker(settings, contracts)
 
     def anew() -> None:
         admin.delete_topics([TOPIC])[TOPIC].result(30)
