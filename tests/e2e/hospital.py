@@ -115,9 +115,7 @@ class Hospital:
 
     def published(self) -> int:
         """Where the topics end now, over all partitions."""
-        return sum(
-            extent.end for extent in Broker(self.settings, load_contracts(self.settings.schemas_dir)).extents()
-        )
+        return sum(extent.end for extent in Broker(self.settings, load_contracts(self.settings.schemas_dir)).extents())
 
     def extent(self, topic: str, partition: int = 0) -> Extent:
         """Where one partition begins and ends now."""

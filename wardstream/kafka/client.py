@@ -32,7 +32,7 @@ _NOT_ALLOWED = (
 )
 
 
-class KafkaRefused(KafkaException):
+class KafkaRefused(KafkaException):  # type: ignore[misc]
     """Kafka does not let us in, or not do this; the text says who, what, and where to put it right."""
 
     def __init__(self, error: KafkaError, text: str) -> None:

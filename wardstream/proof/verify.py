@@ -7,7 +7,7 @@ In one snapshot of the database, with the topics' ends taken before it:
        or in quarantine, with the same content; and no row is there that no message accounts for
     3. core equals the refold of history, in both directions
     4. received = stored + duplicates + quarantined, as counted by the commits and as counted now
-    5. PostgreSQL's durability settings are on
+    5. PostgreSQL's durability settings are on, and the topics keep the broker's clock
 
 A finding names topic, partition and offset, or table and key. The database is not changed.
 """
@@ -25,7 +25,7 @@ from psycopg import sql
 
 from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
-from wardstream.kafka.broker import Broker, Extent
+from wardstream.kafka.broker import Broker, Extent, SendersClock
 from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource
@@ -148,6 +148,7 @@ class _Verification:
     def run(self) -> Report:
         ledger = read_ledger(self.conn)
         self._check_durability()
+        self._check_clock()
         for extent in self.extents:
             done = ledger.get((extent.topic_id, extent.partition))
             self._check_ranges(extent, done)
@@ -165,6 +166,12 @@ class _Verification:
     def _check_durability(self) -> None:
         off = not_durable(self.settings)
         self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
+
+    def _check_clock(self) -> None:
+        try:
+            Broker(self.settings, self.contracts).check_clock()
+        except SendersClock as error:
+            self.report.findings.append(str(error))
 
     def _closed_logs(self) -> list[Extent]:
         """Logs that are gone, as somebody accepted: nothing of them can be read, so that only the books are checked."""

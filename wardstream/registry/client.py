@@ -27,7 +27,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord
-from wardstream.contracts.model import Contract, Schema, load_contracts
+from wardstream.contracts.model import Schema, load_contracts
 from wardstream.settings import Settings
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
@@ -75,9 +75,9 @@ class Registration:
 
     schemas: tuple[Registered, ...]
     levels_set: tuple[str, ...]
-    """Subjects that had no compatibility of their own until now."""
+    """Subjects whose compatibility was set now: they had none of their own, or it was to be mended."""
     overridden: dict[str, str]
-    """Subjects whose compatibility somebody has set to something else, with what it is; it was left so."""
+    """Subjects with another compatibility of their own, and which; it was left so."""
 
     @property
     def changed(self) -> bool:
@@ -88,8 +88,8 @@ class Registration:
     def findings(self) -> list[str]:
         """What somebody should look at, in words."""
         return [
-            f"subject {subject}: compatibility is {level} and not {COMPATIBILITY}; somebody has set it so, and it was "
-            f"left: a schema that breaks readers can get in. `wardstream contracts register --mend` sets it back"
+            f"subject {subject}: compatibility is {level} and not {COMPATIBILITY}, and was left so: a schema that"
+            " breaks readers can get in. `wardstream contracts register --mend` sets it"
             for subject, level in self.overridden.items()
         ]
 
@@ -115,22 +115,27 @@ def register_all(settings: Settings, patience_seconds: float = 20.0, mend: bool 
     levels_set: list[str] = []
     overridden: dict[str, str] = {}
     for contract in load_contracts(settings.schemas_dir).values():
-        for version, schema in contract.versions.items():
-            schemas.append(_register(client, contract.subject, version, schema))
-            if version == min(contract.versions):
-                # A subject can have a compatibility once it exists, and must before its second version.
-                level = _own_level(client, contract)
-                if level is None or (mend and level != COMPATIBILITY):
-                    client.set_level(contract.subject)
-                    levels_set.append(contract.subject)
-                elif level != COMPATIBILITY:
-                    overridden[contract.subject] = level
+        # Before the first version: what got in under NONE stays in.
+        level = _own_level(client, contract.subject)
+        if level is None or (mend and level != COMPATIBILITY):
+            client.set_level(contract.subject)
+            levels_set.append(contract.subject)
+        elif level != COMPATIBILITY:
+            overridden[contract.subject] = level
+        schemas += [
+            _register(client, contract.subject, version, schema) for version, schema in contract.versions.items()
+        ]
     return Registration(tuple(schemas), tuple(levels_set), overridden)
 
 
-def _own_level(client: _Client, contract: Contract) -> str | None:
+def _own_level(client: _Client, subject: str) -> str | None:
+    """The compatibility that a subject has of its own; None where it inherits the global one.
+
+    Where it has none, Confluent's registry says 404 and Apicurio NONE: then what is in force is the global one.
+    """
     try:
-        return client.level(contract.subject)
+        own = client.level(subject)
+        return None if own == "NONE" and client.level(subject, inherited=True) != own else own
     except _NotFoundError:
         return None
 
@@ -276,9 +281,15 @@ class _Client:
         self._access = access
         self._patience = patience_seconds
 
-    def level(self, subject: str) -> str:
-        """The compatibility that the subject has of its own; _NotFoundError where it has none."""
-        return str(self._call("GET", f"/config/{_name(subject)}", lambda r: r.get_compatibility(subject)))
+    def level(self, subject: str, inherited: bool = False) -> str:
+        """The subject's compatibility; _NotFoundError where it has none. `inherited`: that in force, whosever it is."""
+
+        def ask(registry: SchemaRegistryClient) -> str:
+            # Its get_compatibility does not take the parameter.
+            asked = {"defaultToGlobal": "true" if inherited else "false"}
+            return str(registry._rest_client.get(f"config/{_name(subject)}", asked)["compatibilityLevel"])
+
+        return self._call("GET", f"/config/{_name(subject)}", ask)
 
     def set_level(self, subject: str) -> None:
         self._call("PUT", f"/config/{_name(subject)}", lambda r: r.set_compatibility(subject, COMPATIBILITY))
@@ -315,7 +326,8 @@ class _Client:
             wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
-        return retrying(self._once, f"{method} {path} at the schema registry ({self._access.url})", ask)
+        answer: T = retrying(self._once, f"{method} {path} at the schema registry ({self._access.url})", ask)
+        return answer
 
     def _once(self, where: str, ask: Callable[[SchemaRegistryClient], T]) -> T:
         try:

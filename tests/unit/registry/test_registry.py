@@ -39,6 +39,8 @@ class Registry(ThreadingHTTPServer):
         self.fail: list[int] = []
         self.plain404 = False
         self.refuse = False
+        self.like_apicurio = False
+        self.inherited = False
 
     @property
     def url(self) -> str:
@@ -58,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
-        path = self.path.removeprefix("/base").partition("?")[0]
+        path, _, query = self.path.removeprefix("/base").partition("?")
+        server.inherited = "defaultToGlobal=true" in query
         server.requests.append(f"{self.command} {path}")
         if server.fail:
             return self._answer(server.fail.pop(), {"error_code": 50001})
@@ -72,13 +75,13 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         if parts[0] == "config":
             subject = "".join(parts[1:])
-            if subject and subject not in server.subjects:
-                return 404, {"error_code": 40401}
             if body:
                 server.levels[subject] = body["compatibility"]
-            elif subject not in server.levels:
-                return 404, {"error_code": 40408}
-            return 200, {"compatibilityLevel": server.levels[subject]}
+            if subject in server.levels or server.inherited:
+                return 200, {"compatibilityLevel": server.levels.get(subject, server.levels[""])}
+            if server.like_apicurio:
+                return 200, {"compatibilityLevel": "NONE"}
+            return 404, {"error_code": 40408}
         if parts[0] == "schemas":
             number = int(parts[2])
             if number >= len(server.schemas):
@@ -142,15 +145,11 @@ def test_registering_sets_each_subjects_level_and_changes_nothing_the_second_tim
     assert [s.schema_id for s in second.schemas] == [s.schema_id for s in first.schemas]
 
 
-def test_a_subject_has_its_level_before_its_second_version(server: Registry, tmp_path: Path):
+def test_a_subject_has_its_level_before_its_first_version(server: Registry, tmp_path: Path):
     two = made_up.write(tmp_path, schemas=[made_up.schema_v1(), made_up.schema_v2()])
     register_all(Settings(schema_registry_url=server.url, schemas_dir=two))
     changes = [line for line in server.requests if line.startswith("PUT") or line.endswith("/versions")]
-    assert changes == [
-        "POST /subjects/visits-value/versions",
-        "PUT /config/visits-value",
-        "POST /subjects/visits-value/versions",
-    ]
+    assert changes == ["PUT /config/visits-value", *["POST /subjects/visits-value/versions"] * 2]
 
 
 def test_a_level_that_somebody_chose_is_left_and_reported(server: Registry, settings: Settings):
@@ -163,6 +162,17 @@ def test_a_level_that_somebody_chose_is_left_and_reported(server: Registry, sett
     mended = register_all(settings, mend=True)
     assert mended.levels_set == ("labs-value",) and not mended.findings
     assert server.levels["labs-value"] == "FULL_TRANSITIVE"
+
+
+@pytest.mark.parametrize("like_apicurio", [False, True])
+def test_a_level_that_is_only_inherited_is_nobodys_choice(server: Registry, settings: Settings, like_apicurio: bool):
+    """As after a Wardstream that set the global level: each subject gets its own, the global one stays."""
+    server.like_apicurio = like_apicurio
+    register_all(settings)
+    server.levels = {"": "FULL_TRANSITIVE"}
+    again = register_all(settings)
+    assert len(again.levels_set) == len(CONTRACTS) and not again.findings
+    assert server.levels[""] == "FULL_TRANSITIVE"
 
 
 def test_a_refused_schema_says_what_to_do(server: Registry, settings: Settings):
