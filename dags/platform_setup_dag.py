@@ -8,7 +8,9 @@ partitions and retention from the contracts, schemas and their compatibility, ro
 * **Schedule**: none; trigger it after an installation, an update, or a change under `schemas/` or `sql/`
 * **Parameters**: none
 * **May it be re-run?** Yes, at any time, also while the stream runs. What is as it should be stays as it is; the log of
-  `summary` then ends with *nothing to change*. It deletes nothing and takes no partition away.
+  `summary` then ends with *nothing to change*. It deletes nothing, takes no partition away and lowers no retention.
+* **On servers that others use, too**: the registry's global compatibility is not touched. What an administrator has set
+  otherwise on a topic or subject of ours is left and reported; the task is red where the stream cannot run on it.
 * **When it fails**: the red line above Airflow's traceback in the failed task's log says what, where and what to do;
   more in `docs/runbooks/a-dag-failed.md`. Put it right and trigger it again.
 """
@@ -34,7 +36,7 @@ def platform_setup() -> None:
     @task
     def migrate() -> list[str]:
         """Migrations of the database, as its owner."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             return _say(setup.apply_migrations(get_settings()), "the database has every migration")
@@ -42,15 +44,15 @@ def platform_setup() -> None:
     @task
     def topics() -> list[str]:
         """Kafka topics: partitions, retention, the broker's clock."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
-            return _say(setup.apply_contract_topics(get_settings()), "every topic is as its contract says")
+            return _say(setup.apply_contract_topics(get_settings(), say), "every topic is there and kept long enough")
 
     @task
     def schemas() -> list[str]:
         """Schemas and compatibility in the registry."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             return _say(setup.apply_schemas(get_settings()), "the registry has every version of every contract")
@@ -58,7 +60,7 @@ def platform_setup() -> None:
     @task
     def checks() -> None:
         """Roles, their rights, and PostgreSQL's durability; changes nothing."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             _say([*setup.check_roles(get_settings()), *setup.check_durability(get_settings())], "nothing was checked")

@@ -43,6 +43,8 @@ def session(settings: Settings) -> SparkSession:
     """A local Spark that listens on loopback only, speaks UTC and keeps its scratch in the state folder."""
     from pyspark.sql import SparkSession
 
+    from wardstream.kafka.client import REDACTED
+
     temporary = settings.scratch_dir / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     # A JVM that has run out of memory once may live on without doing anything; one that ends is started again.
@@ -54,6 +56,8 @@ def session(settings: Settings) -> SparkSession:
         .master(settings.spark_master)
         .config("spark.jars", settings.spark_jars)
         .config("spark.ui.enabled", "false")
+        .config("spark.redaction.regex", REDACTED)
+        .config("spark.sql.redaction.options.regex", REDACTED)
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", settings.stream_driver_memory)
         .config("spark.driver.bindAddress", "127.0.0.1")
@@ -71,9 +75,11 @@ def session(settings: Settings) -> SparkSession:
 
 def read(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
     """Kafka records of the start's topics from exactly its offsets; data lost on the broker stops the stream."""
+    from wardstream.kafka.client import spark_options
+
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka)
+        .options(**spark_options(settings))
         .option("kafka.isolation.level", "read_committed")
         .option("subscribe", ",".join(start.topics))
         .option("startingOffsets", start.starting_offsets)

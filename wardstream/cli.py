@@ -23,8 +23,10 @@ from wardstream.contracts.model import ContractError
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate as apply_migrations
 from wardstream.kafka.broker import TopicMissing
+from wardstream.kafka.client import KafkaRefused
 from wardstream.kafka.health import listens
-from wardstream.kafka.topics import TopicError
+from wardstream.kafka.topics import TopicError, differences
+from wardstream.kafka.topics import mend as mend_topics
 from wardstream.logs import configure_logging
 from wardstream.proof.digest import digest as digests_of
 from wardstream.proof.reading import TopicUnreadableError
@@ -62,13 +64,34 @@ def migrate() -> None:
 
 
 @contracts_app.command()
-def register() -> None:
-    """Register all versions in the schema registry, under FULL_TRANSITIVE; may be repeated."""
-    result = register_all(get_settings())
+def register(
+    mend: Annotated[bool, typer.Option("--mend", help="Set a compatibility that somebody changed back.")] = False,
+) -> None:
+    """Register all versions in the schema registry, each subject under FULL_TRANSITIVE; may be repeated."""
+    result = register_all(get_settings(), mend=mend)
     for schema in result.schemas:
         word = "registered" if schema.new else "was there"
         typer.echo(f"{schema.subject} v{schema.version}: id {schema.schema_id}, {word}")
+    for finding in result.findings:
+        typer.secho(finding, err=True, fg=typer.colors.RED)
     typer.echo("nothing to do" if not result.changed else "done")
+    raise typer.Exit(1 if result.findings else 0)
+
+
+@contracts_app.command()
+def topics(
+    mend: Annotated[bool, typer.Option("--mend", help="Set what the stream cannot do without.")] = False,
+) -> None:
+    """Compare the topics on Kafka with what Wardstream would have made; exit code 1 if the stream cannot use one."""
+    settings = get_settings()
+    for change in mend_topics(settings) if mend else ():
+        typer.echo(change)
+    found = differences(settings)
+    for difference in found:
+        typer.secho(str(difference), err=difference.harmful, fg=typer.colors.RED if difference.harmful else None)
+    if not found:
+        typer.echo("every topic is as Wardstream makes them")
+    raise typer.Exit(1 if any(difference.harmful for difference in found) else 0)
 
 
 @app.command()
@@ -232,7 +255,8 @@ def main() -> None:
             typer.secho(fault, err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
     except EXPECTED as error:
-        said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        from_library = isinstance(error, KafkaException) and not isinstance(error, KafkaRefused)
+        said = error.args[0].str() if from_library else str(error)
         text = said.strip().splitlines()[0] if said.strip() else type(error).__name__
         typer.secho(f"{type(error).__name__}: {text}", err=True, fg=typer.colors.RED)
         typer.secho("is the stack up? `wardstream status` shows it, `wardstream up` starts it", err=True)

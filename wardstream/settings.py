@@ -12,10 +12,11 @@ import functools
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -128,10 +129,31 @@ class Settings(BaseSettings):
 
     # servers; empty means: the embedded one
     kafka_bootstrap_servers: str = Field(default="", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
-    schema_registry_url: str = Field(default="", validation_alias="SCHEMA_REGISTRY_URL")
+    schema_registry_url: str = Field(default="", validation_alias="SCHEMA_REGISTRY_URL", repr=False)
     database_url: str = Field(default="", validation_alias="DATABASE_URL", description="Role wardstream_writer.")
     owner_database_url: str = Field(default="", description="Role wardstream_owner; migrations, verify, rebuild.")
     database_name: str = "wardstream"
+
+    # Kafka elsewhere: how to connect and log in, and what its topics get
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="TLS, a login, both, or neither."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_user: str = Field(default="", validate_default=True)
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
+    kafka_certificate_file: str = Field(default="", description="PEM; only where the broker asks for one.")
+    kafka_key_file: str = Field(default="", description="The certificate's private key, PEM.")
+    kafka_key_password: SecretStr = SecretStr("")
+    kafka_group: str = Field(default="wardstream", min_length=1, description="Shows the ledger to Kafka's tools.")
+    topic_partitions: int = Field(default=1, ge=1, description="Of a new topic whose contract gives no number.")
+    topic_replication: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
+    topic_min_insync_replicas: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
+
+    # a schema registry elsewhere: how to log in; a user and password within its URL count as well
+    registry_user: str = ""
+    registry_password: SecretStr = SecretStr("")
+    registry_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
 
     # the hospital
     facility_timezone: str = Field(default="America/New_York", description="Used for days and hours only.")
@@ -147,7 +169,6 @@ class Settings(BaseSettings):
     stream_stall_seconds: float = Field(
         default=300.0, gt=0, description="Spark has events and hands over none for so long: the stream starts anew."
     )
-    topic_partitions: int = Field(default=1, ge=1)
 
     # Airflow, and what its DAGs do
     airflow: bool = Field(default=True, description="Whether the embedded stack has Airflow.")
@@ -179,6 +200,25 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("kafka_ca_file", "kafka_certificate_file", "kafka_key_file", "registry_ca_file")
+    @classmethod
+    def _absolute_file(cls, value: str) -> str:
+        return value and str(Path(value).expanduser().resolve())
+
+    @field_validator("kafka_security_protocol")
+    @classmethod
+    def _of_another_kafka(cls, value: str, info: ValidationInfo) -> str:
+        if value != "PLAINTEXT" and not info.data.get("kafka_bootstrap_servers"):
+            raise ValueError("the embedded broker has neither TLS nor logins; set KAFKA_BOOTSTRAP_SERVERS as well")
+        return value
+
+    @field_validator("kafka_user")
+    @classmethod
+    def _named_where_it_logs_in(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("kafka_security_protocol", "").startswith("SASL"):
+            raise ValueError("WARDSTREAM_KAFKA_SECURITY_PROTOCOL asks for a login, which needs a user")
+        return value
+
     @property
     def scratch_dir(self) -> Path:
         """For what a stream may lose: Spark's checkpoints and shuffle files."""
@@ -196,8 +236,20 @@ class Settings(BaseSettings):
 
     @property
     def registry(self) -> str:
-        """Base URL of the Confluent-compatible registry API, without a trailing slash."""
-        return self.schema_registry_url.rstrip("/") or f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7"
+        """Base URL of the Confluent-compatible registry API, without user, password and trailing slash."""
+        if not self.schema_registry_url:
+            return f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7"
+        parts = urlsplit(self.schema_registry_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+
+    @property
+    def registry_login(self) -> tuple[str, SecretStr] | None:
+        """User and password for the registry: the settings of their own, else those within its URL."""
+        if self.registry_user:
+            return self.registry_user, self.registry_password
+        userinfo, at, _ = urlsplit(self.schema_registry_url).netloc.rpartition("@")
+        user, _, password = userinfo.partition(":")
+        return (unquote(user), SecretStr(unquote(password))) if at else None
 
     def password(self, role: str) -> str:
         """The generated password of an embedded role; FileNotFoundError before the first `wardstream up`."""

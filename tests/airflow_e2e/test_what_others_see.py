@@ -69,7 +69,7 @@ def publish_somebody(clinic: Clinic) -> None:
     settings = clinic.settings
     producer = Producer({"bootstrap.servers": settings.kafka})
     for topic, contract in load_contracts(settings.schemas_dir).items():
-        number = schema_id(settings.registry, contract.subject, contract.latest)
+        number = schema_id(settings, contract.subject, contract.latest)
         encoder = Encoder(contract.latest, number)
         example = next(iter(load_examples(settings.schemas_dir / topic, contract)))
         somebody = _named(contract, example.event)

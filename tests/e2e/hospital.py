@@ -115,13 +115,11 @@ class Hospital:
 
     def published(self) -> int:
         """Where the topics end now, over all partitions."""
-        return sum(
-            extent.end for extent in Broker(self.settings.kafka, load_contracts(self.settings.schemas_dir)).extents()
-        )
+        return sum(extent.end for extent in Broker(self.settings, load_contracts(self.settings.schemas_dir)).extents())
 
     def extent(self, topic: str, partition: int = 0) -> Extent:
         """Where one partition begins and ends now."""
-        extents = Broker(self.settings.kafka, load_contracts(self.settings.schemas_dir)).extents()
+        extents = Broker(self.settings, load_contracts(self.settings.schemas_dir)).extents()
         return next(e for e in extents if (e.topic, e.partition) == (topic, partition))
 
     def next_offset(self, topic: str, partition: int = 0) -> int:

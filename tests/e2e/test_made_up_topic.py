@@ -48,7 +48,7 @@ def publish_examples(hospital: Hospital, version: int) -> None:
     settings = hospital.settings
     contract = load_contracts(settings.schemas_dir)[TOPIC]
     schema = contract.versions[version]
-    encoder = Encoder(schema, schema_id(settings.registry, contract.subject, schema))
+    encoder = Encoder(schema, schema_id(settings, contract.subject, schema))
     producer = Producer({"bootstrap.servers": settings.kafka})
     for example in load_examples(settings.schemas_dir / TOPIC, contract):
         if example.version == version:

@@ -46,7 +46,7 @@ def publish_poison(hospital: Hospital) -> None:
     """Messages that cannot be events, each with the reason under which it must be found."""
     settings = hospital.settings
     contract = load_contracts(settings.schemas_dir)["labs"]
-    number = schema_id(settings.registry, contract.subject, contract.latest)
+    number = schema_id(settings, contract.subject, contract.latest)
     header = b"\0" + number.to_bytes(4, "big")
     example = next(load_examples(settings.schemas_dir / "labs", contract))
     good = Encoder(contract.latest, number).encode(example.event)

@@ -7,6 +7,8 @@ are does not matter here; what only an administrator may do (roles, passwords) i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 
@@ -15,6 +17,8 @@ from wardstream.database.migrate import migrate
 from wardstream.kafka.topics import apply_topics
 from wardstream.registry.client import COMPATIBILITY, register_all
 from wardstream.settings import Settings
+
+Say = Callable[[list[str]], None]
 
 REGISTRY_PATIENCE_SECONDS = 5.0  # Airflow tries the task again
 
@@ -42,21 +46,33 @@ def _facility(settings: Settings) -> tuple[object, ...] | None:
         return conn.execute("SELECT timezone, same_day_stay_days FROM ops.facility").fetchone()
 
 
-def apply_contract_topics(settings: Settings) -> list[str]:
-    """Make missing topics; bring retention and the like of the others to their contracts."""
-    return apply_topics(settings)
+def apply_contract_topics(settings: Settings, say: Say) -> list[str]:
+    """Make missing topics, and raise the retention of the others to their contracts; differences are said.
+
+    SetupError, when all is done that could be, where the stream would not run on a topic as it is.
+    """
+    done = apply_topics(settings)
+    say([str(difference) for difference in done.differences])
+    harmful = [str(difference) for difference in done.differences if difference.harmful]
+    if harmful:
+        raise SetupError("; ".join([*done.changes, *harmful]))
+    return done.changes
 
 
 def apply_schemas(settings: Settings) -> list[str]:
-    """Set the registry's compatibility and register every version of every contract."""
+    """Register every version of every contract, and set the compatibility of their subjects.
+
+    SetupError, when all is registered, where somebody has given a subject of ours another compatibility.
+    """
     done = register_all(settings, patience_seconds=REGISTRY_PATIENCE_SECONDS)
     changes = [
         f"schema {schema.subject} v{schema.version}: registered (id {schema.schema_id})"
         for schema in done.schemas
         if schema.new
     ]
-    if done.compatibility_before != COMPATIBILITY:
-        changes.insert(0, f"registry: compatibility {done.compatibility_before} -> {COMPATIBILITY}")
+    changes += [f"subject {subject}: compatibility {COMPATIBILITY}" for subject in done.levels_set]
+    if done.findings:
+        raise SetupError("; ".join([*changes, *done.findings]))
     return changes
 
 

@@ -79,6 +79,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
     from wardstream.contracts.model import ContractError
     from wardstream.daily.stale import RangeError
     from wardstream.kafka.broker import TopicMissing
+    from wardstream.kafka.client import KafkaRefused
     from wardstream.kafka.topics import TopicConflict, TopicError
     from wardstream.registry.client import RegistryRefusedError, RegistryUnavailableError
     from wardstream.stream.control import RequestConflict
@@ -102,6 +103,8 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
         first = f"{error.diag.message_primary}: the database is not set up; trigger platform_setup_dag, then this again"
         raise AirflowFailException(_said(first, runbook)) from None
     except (RegistryUnavailableError, TopicError) as error:
+        raise AirflowException(_said(str(error), runbook)) from None
+    except KafkaRefused as error:
         raise AirflowException(_said(str(error), runbook)) from None
     except KafkaException as error:
         what = f"Kafka ({get_settings().kafka}): {error.args[0].name()}; is it running (`wardstream status`)?"

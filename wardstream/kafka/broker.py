@@ -8,14 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
+
+from wardstream.kafka.client import Admin, Trouble, consumer, not_allowed
+from wardstream.settings import Settings
 
 Partition = tuple[str, int]  # topic name, partition number
+
+CLOCK, BROKERS_CLOCK = "message.timestamp.type", "LogAppendTime"
+MEND = "`wardstream contracts topics --mend` sets it, for the messages from then on"
 
 
 class TopicMissing(Exception):
     """A topic with a contract is not on the broker."""
+
+
+class SendersClock(Exception):
+    """A topic keeps the times that senders give (CreateTime), and not those at which the broker appended.
+
+    Every rule against clocks that are ahead, and the search for logs that were put back, need the broker's clock.
+    """
 
 
 @dataclass(frozen=True)
@@ -32,18 +52,17 @@ class Extent:
 class Broker:
     """Asks one broker about a fixed set of topics. Errors are KafkaException; each call takes at most 15 s."""
 
-    def __init__(self, bootstrap_servers: str, topics: Iterable[str]) -> None:
+    def __init__(self, settings: Settings, topics: Iterable[str]) -> None:
         self.topics = sorted(topics)
-        self._bootstrap_servers = bootstrap_servers
-        # The client is kept: the futures of its calls die with it.
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000, "log_level": 2})
+        self._settings = settings
+        self._admin = Admin(settings)
 
     def _describe(self, missing_ok: bool = False) -> Mapping[str, tuple[str, int]]:
         described = self._admin.describe_topics(TopicCollection(self.topics), request_timeout=15)
         found = {}
         for topic, future in described.items():
             try:
-                description = future.result()
+                description = self._admin.answer(future, "Describe", f"topic {topic}")
             except KafkaException as error:
                 if error.args[0].name() == "UNKNOWN_TOPIC_OR_PART":
                     if missing_ok:
@@ -74,27 +93,50 @@ class Broker:
         asked = {TopicPartition(t, p): OffsetSpec.for_timestamp(times[t, p]) for t, p in ends}
         if not asked:
             return {}
-        futures = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=15)
-        found = {(at.topic, at.partition): int(future.result().offset) for at, future in futures.items()}
-        return {at: offset if offset >= 0 else ends[at] for at, offset in found.items()}
+        return {at: offset if offset >= 0 else ends[at] for at, offset in self._list(asked).items()}
 
     def first_message(self, at: Partition, offset: int) -> tuple[int, int] | None:
         """Offset and time of appending (ms since 1970) of the first message from an offset on; None where none is."""
-        options = {"group.id": "wardstream", "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 2}
-        consumer = Consumer({"bootstrap.servers": self._bootstrap_servers, **options})
+        trouble = Trouble(self._settings)
+        reader = consumer(self._settings, "look", trouble)
         try:
-            consumer.assign([TopicPartition(*at, offset)])
-            message = consumer.poll(15.0)
+            reader.assign([TopicPartition(*at, offset)])
+            message = reader.poll(15.0)
             if message is None:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+                raise trouble.explained(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
+                raise not_allowed(self._settings, error, "Read", f"topic {at[0]}") or KafkaException(error)
             return None if error is not None else (message.offset(), message.timestamp()[1])
         finally:
-            consumer.close()
+            reader.close()
+
+    def check_clock(self) -> None:
+        """SendersClock, with the command that mends it, where a topic does not keep the time of appending."""
+        asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in self.topics]
+        described = self._admin.describe_configs(asked, request_timeout=15)
+        answers = {at.name: self._admin.answer(f, "DescribeConfigs", f"topic {at.name}") for at, f in described.items()}
+        wrong = [topic for topic, config in answers.items() if config[CLOCK].value != BROKERS_CLOCK]
+        if wrong:
+            raise SendersClock(f"{CLOCK} of topic {', '.join(sorted(wrong))} is not {BROKERS_CLOCK}; {MEND}")
+
+    def show_progress(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit these offsets to the consumer group of the settings, for Kafka's tools; nothing of ours reads them."""
+        group = self._settings.kafka_group
+        at = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        asked = [ConsumerGroupTopicPartitions(group, at)]
+        for future in self._admin.alter_consumer_group_offsets(asked, request_timeout=15).values():
+            done = self._admin.answer(future, "Read", f"consumer group {group}")
+            for one in done.topic_partitions:
+                if one.error is not None:
+                    missing = not_allowed(self._settings, one.error, "Read", f"topic {one.topic}")
+                    raise missing or KafkaException(one.error)
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
-        asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
-        futures = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=15)
-        return {(at.topic, at.partition): int(future.result().offset) for at, future in futures.items()}
+        return self._list({TopicPartition(topic, partition): spec for topic, partition in partitions})
+
+    def _list(self, asked: Mapping[TopicPartition, OffsetSpec]) -> dict[Partition, int]:
+        committed = IsolationLevel.READ_COMMITTED
+        futures = self._admin.list_offsets(dict(asked), isolation_level=committed, request_timeout=15)
+        found = {at: self._admin.answer(f, "Describe", f"topic {at.topic}") for at, f in futures.items()}
+        return {(at.topic, at.partition): int(result.offset) for at, result in found.items()}

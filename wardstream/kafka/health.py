@@ -6,7 +6,10 @@ import logging
 import socket
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ClusterMetadata
+from confluent_kafka.admin import ClusterMetadata
+
+from wardstream.kafka.client import Admin
+from wardstream.settings import Settings
 
 
 def listens(addresses: str) -> bool:
@@ -21,26 +24,25 @@ def listens(addresses: str) -> bool:
     return False
 
 
-def kafka_answers(bootstrap_servers: str) -> bool:
+def kafka_answers(settings: Settings) -> bool:
     """Whether a broker answers for its metadata within two seconds."""
-    found = _metadata(bootstrap_servers)
+    found = _metadata(settings)
     return found is not None and bool(found.brokers)
 
 
-def cluster_id(bootstrap_servers: str) -> str | None:
+def cluster_id(settings: Settings) -> str | None:
     """The id of the cluster whose broker answers there within two seconds; None where none does."""
-    found = _metadata(bootstrap_servers)
+    found = _metadata(settings)
     return None if found is None else str(found.cluster_id)
 
 
-def _metadata(bootstrap_servers: str) -> ClusterMetadata | None:
-    if not listens(bootstrap_servers):
+def _metadata(settings: Settings) -> ClusterMetadata | None:
+    if not listens(settings.kafka):
         return None  # the client library would report each refused connection on stderr
     quiet = logging.getLogger("wardstream.kafka.health")
     quiet.addHandler(logging.NullHandler())
     quiet.propagate = False
     try:
-        admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2}, logger=quiet)
-        return admin.list_topics(timeout=2)
+        return Admin(settings, logger=quiet).list_topics(timeout=2)
     except KafkaException:
         return None

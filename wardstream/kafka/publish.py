@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from wardstream.contracts.codec import Encoder
 from wardstream.contracts.model import ContractError, load_contracts
+from wardstream.kafka.client import Trouble, not_allowed, producer
 from wardstream.registry.client import schema_id
 from wardstream.settings import Settings
 from wardstream.stack.kafka import check_ours
@@ -45,6 +46,7 @@ class Publisher:
         self.delivered: Counter[str] = Counter()
         """Events acknowledged so far, by topic."""
         self._failed: Counter[tuple[str, str]] = Counter()
+        self._not_allowed: KafkaException | None = None
         self._settings = settings
         self._timeout = timeout_seconds
         self._pace = pace
@@ -53,9 +55,11 @@ class Publisher:
         self._seen_errors: set[str] = set()
         self._sent = 0
         self._started = time.monotonic()
-        self._producer = Producer(
-            {
-                "bootstrap.servers": settings.kafka,
+        self._trouble = Trouble(settings)
+        self._producer = producer(
+            settings,
+            self._on_error,
+            **{
                 "client.id": "wardstream-publisher",
                 "acks": "all",
                 "enable.idempotence": True,
@@ -66,9 +70,7 @@ class Publisher:
                 "queue.buffering.max.messages": _QUEUE_MESSAGES,
                 "queue.buffering.max.kbytes": _QUEUE_KBYTES,
                 "reconnect.backoff.max.ms": 2000,
-                "error_cb": self._on_error,
-                "log_level": 2,  # what the library prints repeats what error_cb says
-            }
+            },
         )
 
     def __enter__(self) -> Publisher:
@@ -104,7 +106,10 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Every queued event ends in a delivery report within its own timeout, so this wait ends too.
-        left = self._producer.flush(_GIVE_UP_SECONDS if kind else self._timeout + _GIVE_UP_SECONDS)
+        deadline = time.monotonic() + (_GIVE_UP_SECONDS if kind else self._timeout + _GIVE_UP_SECONDS)
+        while (left := self._producer.flush(0.5)) and time.monotonic() < deadline:
+            if kind is None:
+                self._raise_failures()
         if left and kind is None:
             self._failed["(any topic)", "still queued"] += left
         if kind is None:
@@ -114,7 +119,7 @@ class Publisher:
         contract = self._contracts.get(topic)
         if contract is None:
             raise ContractError(f"topic {topic} has no contract under {self._settings.schemas_dir}")
-        known = schema_id(self._settings.registry, contract.subject, contract.latest)
+        known = schema_id(self._settings, contract.subject, contract.latest)
         self._encoders[topic] = Encoder(contract.latest, known)
         return self._encoders[topic]
 
@@ -129,15 +134,22 @@ class Publisher:
             self.delivered[message.topic()] += 1
         else:
             self._failed[message.topic(), error.name()] += 1
+            self._not_allowed = not_allowed(self._settings, error, "Write", f"topic {message.topic()}")
 
     def _on_error(self, error: KafkaError) -> None:
         # Called for what happens outside a single message: a broker away (it comes back, or the events time out) or
         # a refused login (which shows nowhere else).
+        self._trouble(error)
         if error.name() not in self._seen_errors:
             self._seen_errors.add(error.name())
             log.warning("kafka: %s; trying again until the timeout of %g s", error.name(), self._timeout)
 
     def _raise_failures(self) -> None:
+        refused = self._trouble.refused() or self._not_allowed
+        if refused is not None:
+            raise DeliveryFailed(
+                f"{refused}; {self._failed.total() + len(self._producer)} events were not acknowledged"
+            )
         if self._failed:
             what = ", ".join(f"{topic}: {count} x {code}" for (topic, code), count in sorted(self._failed.items()))
             others = ", ".join(sorted(self._seen_errors)) or "none"

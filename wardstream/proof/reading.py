@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
+from wardstream.kafka.client import Trouble, consumer, not_allowed
+from wardstream.settings import Settings
 from wardstream.stream.decode import MESSAGE
 
 CHUNK = 20_000
@@ -18,49 +20,44 @@ class TopicUnreadableError(Exception):
     """The broker stopped answering, or refused to hand out messages."""
 
 
-def read_partition(bootstrap_servers: str, topic: str, partition: int, start: int, end: int) -> Iterator[pa.Table]:
+def read_partition(settings: Settings, topic: str, partition: int, start: int, end: int) -> Iterator[pa.Table]:
     """Messages of [start, end) as tables of MESSAGE, at most CHUNK rows each; committed transactions only.
 
     TopicUnreadableError after SILENCE_SECONDS without progress.
     """
     if start >= end:
         return
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": "wardstream-verify",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "queued.max.messages.kbytes": 32_768,
-            "auto.offset.reset": "error",
-            "log_level": 2,
-        }
-    )
+    trouble = Trouble(settings)
+    options = {"isolation.level": "read_committed", "queued.max.messages.kbytes": 32_768, "auto.offset.reset": "error"}
+    reader = consumer(settings, "verify", trouble, **options)
     try:
-        consumer.assign([TopicPartition(topic, partition, start)])
+        reader.assign([TopicPartition(topic, partition, start)])
         chunk: list[Message] = []
         heard, done = time.monotonic(), False
         while not done:
-            for message in consumer.consume(num_messages=1_000, timeout=0.2):
+            for message in reader.consume(num_messages=1_000, timeout=0.2):
                 heard = time.monotonic()
                 error = message.error()
                 if error is not None:
                     if error.code() != KafkaError._PARTITION_EOF:
-                        raise TopicUnreadableError(f"topic {topic} partition {partition}: {error.name()}")
+                        said = not_allowed(settings, error, "Read", f"topic {topic}") or error.name()
+                        raise TopicUnreadableError(f"topic {topic} partition {partition}: {said}")
                     done = True
                 elif message.offset() < end:
                     chunk.append(message)
                     done = done or message.offset() == end - 1
                 else:
                     done = True
+            refused = trouble.refused()
+            if refused is not None:
+                raise TopicUnreadableError(str(refused))
             if time.monotonic() - heard > SILENCE_SECONDS:
                 raise TopicUnreadableError(f"topic {topic} partition {partition}: no message for {SILENCE_SECONDS} s")
             if chunk and (done or len(chunk) >= CHUNK):
                 yield _table(topic, partition, chunk)
                 chunk = []
     finally:
-        consumer.close()
+        reader.close()
 
 
 def _table(topic: str, partition: int, chunk: list[Message]) -> pa.Table:

@@ -7,7 +7,7 @@ In one snapshot of the database, with the topics' ends taken before it:
        or in quarantine, with the same content; and no row is there that no message accounts for
     3. core equals the refold of history, in both directions
     4. received = stored + duplicates + quarantined, as counted by the commits and as counted now
-    5. PostgreSQL's durability settings are on
+    5. PostgreSQL's durability settings are on, and the topics keep the broker's clock
 
 A finding names topic, partition and offset, or table and key. The database is not changed.
 """
@@ -27,7 +27,7 @@ from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.copy import copy
 from wardstream.database.scratch import Scratch
-from wardstream.kafka.broker import Broker, Extent
+from wardstream.kafka.broker import Broker, Extent, SendersClock
 from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource
@@ -87,7 +87,7 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
     Connection errors of the broker, the registry and PostgreSQL are raised: they prove nothing either way.
     """
     contracts = load_contracts(settings.schemas_dir)
-    broker = Broker(settings.kafka, contracts)
+    broker = Broker(settings, contracts)
     extents = broker.extents()
     with connect(settings.owner_url, "wardstream verify") as conn:
         why_behind = _wait(settings, conn, extents, wait_seconds)
@@ -152,6 +152,7 @@ class _Verification:
     def run(self) -> Report:
         ledger = read_ledger(self.conn)
         self._check_durability()
+        self._check_clock()
         for extent in self.extents:
             done = ledger.get((extent.topic_id, extent.partition))
             self._check_ranges(extent, done)
@@ -169,6 +170,12 @@ class _Verification:
     def _check_durability(self) -> None:
         off = not_durable(self.settings)
         self.report.find("is off in PostgreSQL: a crash of the machine can lose what was committed", off)
+
+    def _check_clock(self) -> None:
+        try:
+            Broker(self.settings, self.contracts).check_clock()
+        except SendersClock as error:
+            self.report.findings.append(str(error))
 
     def _closed_logs(self) -> list[Extent]:
         """Logs that are gone, as somebody accepted: nothing of them can be read, so that only the books are checked."""
@@ -211,7 +218,7 @@ class _Verification:
 
     def _read_again(self, ledger: Mapping[tuple[str, int], int]) -> None:
         self._create_tables()
-        judge = Judge(self.contracts, SchemaSource(self.settings.registry))
+        judge = Judge(self.contracts, SchemaSource(self.settings))
         schema = judged_schema(self.contracts)
         ids = {extent.topic: extent.topic_id for extent in self.extents}
         for extent in self.extents:
@@ -220,7 +227,7 @@ class _Verification:
                 "INSERT INTO readable VALUES (%s, %s, %s, %s)",
                 [extent.topic, extent.topic_id, extent.partition, extent.start],
             )
-            for messages in read_partition(self.settings.kafka, extent.topic, extent.partition, extent.start, end):
+            for messages in read_partition(self.settings, extent.topic, extent.partition, extent.start, end):
                 judged = pa.Table.from_batches(judge_batches(judge)(messages.to_batches()), schema)
                 self._place(extent, judged, ids)
         self.conn.execute("ANALYZE placed")

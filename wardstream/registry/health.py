@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-from http.client import HTTPException
-from urllib.parse import urlsplit
+import httpx2 as httpx
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from wardstream.registry.client import Access, open_client
+from wardstream.settings import Settings
 
 
-def registry_answers(url: str) -> bool:
-    """Whether the Confluent-compatible API at this base URL lists its subjects within two seconds."""
-    loopback = urlsplit(url).hostname in ("127.0.0.1", "localhost")
-    # loopback is reached directly, whatever proxy is set
-    proxies = urllib.request.ProxyHandler({} if loopback else None)
+def registry_answers(settings: Settings) -> bool:
+    """Whether the Confluent-compatible API lists its subjects within two seconds."""
     try:
-        with urllib.request.build_opener(proxies).open(f"{url}/subjects", timeout=2) as answer:
-            return isinstance(json.load(answer), list)
-    except (urllib.error.URLError, HTTPException, OSError, ValueError):
+        return isinstance(open_client(Access.of(settings), 2.0).get_subjects(), list)
+    except (httpx.HTTPError, httpx.InvalidURL, SchemaRegistryError, OSError, ValueError):
         return False

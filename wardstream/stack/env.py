@@ -75,7 +75,8 @@ def shell_variables(settings: Settings) -> dict[str, str]:
         "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url,
         **bi,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
-        "SCHEMA_REGISTRY_URL": settings.registry,
+        # One with a password stays where it was set: without it, in a shell, it would win over that.
+        **({} if "@" in settings.schema_registry_url else {"SCHEMA_REGISTRY_URL": settings.registry}),
     }
     every = environment(settings)
     own_ports = {name for part in PARTS for name in ports(settings, part)}
@@ -89,7 +90,11 @@ def export_lines(variables: dict[str, str]) -> list[str]:
 
 
 def redact(text: str, settings: Settings) -> str:
-    """Text without the generated passwords and without the password of any address in it."""
+    """Text without the generated passwords, those of the settings, and the password of any address in it."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = text.replace(value.get_secret_value() or "\0", "***")
     # those of another user's stack cannot be in a text of ours
     with contextlib.suppress(FileNotFoundError, PermissionError):
         for file in (settings.state_dir / "secrets").iterdir():

@@ -132,7 +132,7 @@ def check_ours(settings: Settings) -> None:
     """
     if settings.kafka_bootstrap_servers:
         return
-    theirs = cluster_id(settings.kafka)
+    theirs = cluster_id(settings)
     if theirs is None:
         return
     try:
@@ -146,4 +146,4 @@ def check_ours(settings: Settings) -> None:
 
 def ready(settings: Settings) -> bool:
     """Whether the broker answers for its metadata."""
-    return kafka_answers(f"127.0.0.1:{settings.kafka_port}")
+    return kafka_answers(settings)

@@ -46,4 +46,4 @@ def launch(settings: Settings) -> Launch:
 
 def ready(settings: Settings) -> bool:
     """Whether the registry lists its subjects, which takes its database."""
-    return registry_answers(f"http://127.0.0.1:{settings.registry_port}/apis/ccompat/v7")
+    return registry_answers(settings)

@@ -126,8 +126,8 @@ def _database_answers(settings: Settings) -> bool:
 
 ANSWERS: dict[str, Callable[[Settings], bool]] = {
     "database": _database_answers,
-    "kafka": lambda settings: kafka_answers(settings.kafka),
-    "registry": lambda settings: registry_answers(settings.registry),
+    "kafka": kafka_answers,
+    "registry": registry_answers,
 }
 
 

@@ -67,8 +67,7 @@ def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list
     def schemas(_: threading.Event) -> str:
         from wardstream.registry.client import register_all
 
-        register_all(settings)
-        return "registered"
+        return "; ".join(register_all(settings).findings) or "registered"
 
     needs = {"postgres": [], "kafka": ["jars"], "registry": ["jars", "postgres"]}
     steps = [Step("jars", [], fetch)]

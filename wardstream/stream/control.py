@@ -201,7 +201,7 @@ def request(settings: Settings, action: Action, by: str, stream: str = STREAM) -
 def _ends(settings: Settings) -> dict[str, dict[str, int]]:
     """Where each partition ends for a reader of committed messages: {topic id: {partition: end}}."""
     ends: dict[str, dict[str, int]] = {}
-    for extent in Broker(settings.kafka, load_contracts(settings.schemas_dir)).extents():
+    for extent in Broker(settings, load_contracts(settings.schemas_dir)).extents():
         ends.setdefault(extent.topic_id, {})[str(extent.partition)] = extent.end
     return ends
 

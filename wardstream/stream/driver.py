@@ -30,7 +30,7 @@ from tenacity import (
 
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database.connection import Connection, MissingTable, connect, scalar
-from wardstream.kafka.broker import Broker, Extent, Partition, TopicMissing
+from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
@@ -57,7 +57,7 @@ CANNOT_START = (
 )
 # Servers that do not answer, and what only a person can decide: the driver looks again until it is otherwise.
 NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError)
-STOPPED_BY = (BrokerChanged, TopicMissing)
+STOPPED_BY = (BrokerChanged, TopicMissing, SendersClock)
 # Errors whose text is ours and never quotes an event.
 OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
@@ -78,7 +78,7 @@ class Driver:
         self.stream = stream
         self.contracts = load_contracts(settings.schemas_dir)
         self.plan = load_plan(settings.sql_dir, list(self.contracts))
-        self.broker = Broker(settings.kafka, self.contracts)
+        self.broker = Broker(settings, self.contracts)
         self.stop_requested = stop_requested or threading.Event()
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
@@ -89,11 +89,14 @@ class Driver:
         self._committing: set[tuple[str, ...]] = set()
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
-        self.source = SchemaSource(settings.registry)
+        self._shown: dict[Partition, int] = {}
+        self._shown_warned = ""
+        self.source = SchemaSource(settings)
         """The schemas that executors know without asking: from `starts` on, all that the registry had then."""
 
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
+        self.broker.check_clock()
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)
@@ -230,6 +233,20 @@ class Driver:
         self.lease.lag = lag
         if not due:
             self.lease.caught_up_at = asked_at
+        self._show_progress(done)
+
+    def _show_progress(self, done: dict[Partition, int]) -> None:
+        """The ledger's offsets as those of a consumer group, for Kafka's tools. Whether it works changes nothing."""
+        if done == self._shown:
+            return
+        try:
+            self.broker.show_progress(done)
+        except KafkaException as error:
+            if self._shown_warned != str(error):
+                log.warning("Kafka's tools do not see the ledger as group %s: %s", self.settings.kafka_group, error)
+            self._shown_warned = str(error)
+        else:
+            self._shown, self._shown_warned = done, ""
 
     def stalled(self) -> bool:
         """Whether events wait, and Spark has had them for longer than any batch takes: a JVM that only lives."""

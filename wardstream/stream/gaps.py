@@ -99,7 +99,7 @@ def losses(conn: Connection, extents: Iterable[Extent], over: Set[Partition]) ->
 def find(settings: Settings) -> list[Loss]:
     """What is lost now; KafkaException, TopicMissing or psycopg.OperationalError where a server cannot be asked."""
     with connect(settings.owner_url, "wardstream accept-gap") as conn:
-        return _losses_now(conn, Broker(settings.kafka, load_contracts(settings.schemas_dir)))
+        return _losses_now(conn, Broker(settings, load_contracts(settings.schemas_dir)))
 
 
 def _losses_now(conn: Connection, broker: Broker) -> list[Loss]:
@@ -113,7 +113,7 @@ def accept(settings: Settings, shown: list[Loss], reason: str, by: str) -> None:
     All in one transaction that holds the commit lock. Raises Changed, and changes nothing, where something else is
     lost than what was shown. A log that grew meanwhile is no other loss.
     """
-    broker = Broker(settings.kafka, load_contracts(settings.schemas_dir))
+    broker = Broker(settings, load_contracts(settings.schemas_dir))
     with connect(settings.owner_url, "wardstream accept-gap") as conn, conn.transaction():
         lock_commits(conn)
         lost = _losses_now(conn, broker)

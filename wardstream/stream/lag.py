@@ -43,5 +43,5 @@ def lag_now(settings: Settings) -> Lag:
 
     with connect(settings.writer_url, "wardstream status") as conn:
         ledger = read_ledger(conn)
-    broker = Broker(settings.kafka, load_contracts(settings.schemas_dir))
+    broker = Broker(settings, load_contracts(settings.schemas_dir))
     return lag_of(broker.extents(missing_ok=True), ledger)

@@ -37,7 +37,7 @@ class Meanings:
 
         Returns all that the registry has for these topics, so that the stream can do without it from then on.
         """
-        source = SchemaSource(self._settings.registry)
+        source = SchemaSource(self._settings)
         source.learn(topics, PATIENCE_SECONDS)
         _compare(source, self._known())
         return source
@@ -53,7 +53,7 @@ class Meanings:
             ids = set(zip(refused["schema_id"].to_pylist(), refused["topic"].to_pylist(), strict=True))
             for schema_id, topic in sorted(ids & self._known().keys()):
                 raise BrokerChanged(_gone(schema_id, topic))
-        now = SchemaSource(self._settings.registry, self._patience)
+        now = SchemaSource(self._settings, self._patience)
         try:
             _compare(now, {(schema_id, topic): fingerprint for schema_id, topic, fingerprint in found.schema_ids})
         except RegistryUnavailableError as error:

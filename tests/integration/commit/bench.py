@@ -39,7 +39,7 @@ class Shelf(SchemaSource):
     """The registry's answers, without the registry: schema 1 is of the first topic by name, 2 of the second."""
 
     def __init__(self, contracts: Mapping[str, Contract]) -> None:
-        super().__init__("http://nobody.invalid")
+        super().__init__(Settings(schema_registry_url="http://nobody.invalid"))
         self.contracts = contracts
         self.ids = {topic: number for number, topic in enumerate(sorted(contracts), start=1)}
 

@@ -13,7 +13,8 @@ from tests.e2e.hospital import wait_for
 from wardstream.contracts.model import Contract
 from wardstream.database.connection import Connection, connect
 from wardstream.kafka.broker import Broker, Extent
-from wardstream.kafka.topics import admin_client, create_topics
+from wardstream.kafka.client import Admin
+from wardstream.kafka.topics import create_topics
 from wardstream.settings import Settings
 from wardstream.stream import gaps
 from wardstream.stream.commit import BrokerChanged
@@ -82,8 +83,8 @@ class Log:
 
 @pytest.fixture
 def log(settings: Settings, contracts: dict[str, Contract]) -> Iterator[Log]:
-    admin = admin_client(settings)
-    broker = Broker(settings.kafka, contracts)
+    admin = Admin(settings)
+    broker = Broker(settings, contracts)
 
     def anew() -> None:
         admin.delete_topics([TOPIC])[TOPIC].result(30)

@@ -48,8 +48,8 @@ def test_an_id_that_was_met_is_not_refused_as_unknown(settings: Settings, met: C
 
 def test_each_batch_is_compared_with_the_registry_of_now(settings: Settings, contracts: dict[str, Contract]):
     labs = contracts["labs"]
-    number = schema_id(settings.registry, labs.subject, labs.latest)
-    right = SchemaSource(settings.registry).lookup(number, "labs").fingerprint
+    number = schema_id(settings, labs.subject, labs.latest)
+    right = SchemaSource(settings).lookup(number, "labs").fingerprint
     meanings = Meanings(settings)
     meanings.check(Sorted({}, NOTHING, frozenset({(number, "labs", right)})))
     with pytest.raises(BrokerChanged, match=f"schema id {number} of topic labs no longer means"):
@@ -58,8 +58,8 @@ def test_each_batch_is_compared_with_the_registry_of_now(settings: Settings, con
 
 def test_before_a_start_every_id_is_asked_for(settings: Settings, contracts: dict[str, Contract], met: Connection):
     labs = contracts["labs"]
-    number = schema_id(settings.registry, labs.subject, labs.latest)
-    right = SchemaSource(settings.registry).lookup(number, "labs").fingerprint
+    number = schema_id(settings, labs.subject, labs.latest)
+    right = SchemaSource(settings).lookup(number, "labs").fingerprint
     met.execute("INSERT INTO ops.schema_ids (schema_id, topic, fingerprint) VALUES (%s, 'labs', %s)", [number, right])
     source = Meanings(settings).check_known(contracts)
     assert source.lookup(number, "labs").schema == labs.latest
@@ -80,8 +80,8 @@ def test_a_registry_that_is_away_keeps_no_decoded_batch_waiting(settings: Settin
 def test_a_registry_that_is_back_is_asked_at_once(settings: Settings, contracts: dict[str, Contract]):
     """It may be back with other data: a batch decoded by what was known may then mean something else."""
     labs = contracts["labs"]
-    number = schema_id(settings.registry, labs.subject, labs.latest)
-    right = SchemaSource(settings.registry).lookup(number, "labs").fingerprint
+    number = schema_id(settings, labs.subject, labs.latest)
+    right = SchemaSource(settings).lookup(number, "labs").fingerprint
     asked = settings.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{free_ports(1)[0]}"})
     meanings = Meanings(asked)
     wrong = Sorted({}, NOTHING, frozenset({(number, "labs", right + 1)}))

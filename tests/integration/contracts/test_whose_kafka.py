@@ -17,13 +17,13 @@ from wardstream.stack.kafka import check_ours
 def test_the_kafka_of_another_stack_is_not_written_to(
     settings: Settings, contracts: dict[str, Contract], tmp_path: Path
 ):
-    before = Broker(settings.kafka, contracts).extents()
+    before = Broker(settings, contracts).extents()
     # as in a second clone whose stack never started, and whose ports are the same
     second = settings.model_copy(update={"state_dir": tmp_path / "state"})
     with pytest.raises(StackError, match=f"port {settings.kafka_port} belongs to the Kafka of another stack"):  # noqa: SIM117
         with Publisher(second) as publisher:
             publisher.send(*next(iter(sample.events())))
-    assert Broker(settings.kafka, contracts).extents() == before
+    assert Broker(settings, contracts).extents() == before
 
 
 def test_ours_and_one_that_settings_name_and_one_that_is_away_are_fine(settings: Settings, tmp_path: Path):

@@ -56,7 +56,7 @@ class Driver(threading.Thread):
 def driver(ready: Settings) -> Iterator[Driver]:
     create_topics(ready)
     with connect(ready.writer_url, "test") as conn:
-        open_ledger(conn, Broker(ready.kafka, load_contracts(ready.schemas_dir)).extents())
+        open_ledger(conn, Broker(ready, load_contracts(ready.schemas_dir)).extents())
     thread = Driver(ready)
     thread.start()
     yield thread

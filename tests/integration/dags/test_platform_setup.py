@@ -13,7 +13,9 @@ from tests.integration.alerts.conftest import Webhook
 from tests.integration.dags.conftest import Go, changed, execute
 from tests.integration.stack.conftest import free_ports
 from wardstream.contracts.model import load_contracts
-from wardstream.kafka.topics import TopicConflict, admin_client, apply_topics
+from wardstream.kafka.client import Admin
+from wardstream.kafka.topics import TopicConflict, apply_topics, differences, mend
+from wardstream.registry.client import register_all
 from wardstream.settings import Settings
 from wardstream.stack import postgres
 
@@ -23,7 +25,7 @@ GREEN = dict.fromkeys(["migrate", "topics", "schemas", "checks", "summary"], "su
 
 def _empty(settings: Settings) -> None:
     """No topic and no schema on the servers, whatever ran before."""
-    admin = admin_client(settings)
+    admin = Admin(settings)
     there = [topic for topic in admin.list_topics(timeout=10).topics if not topic.startswith("_")]
     for future in (admin.delete_topics(there, operation_timeout=15) if there else {}).values():
         future.result()
@@ -31,6 +33,21 @@ def _empty(settings: Settings) -> None:
         for permanent in ("false", "true"):
             requests.delete(f"{settings.registry}/subjects/{subject}?permanent={permanent}", timeout=10)
     requests.put(f"{settings.registry}/config", json={"compatibility": "NONE"}, timeout=10).raise_for_status()
+
+
+def _set(settings: Settings, topic: str, name: str, value: str) -> None:
+    """What an administrator does with kafka-configs."""
+    admin = Admin(settings)
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    asked = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]
+    for future in admin.incremental_alter_configs(asked).values():
+        future.result()
+
+
+def _config(settings: Settings, topic: str, name: str) -> str:
+    admin = Admin(settings)
+    at = ConfigResource(ResourceType.TOPIC, topic)
+    return str(admin.describe_configs([at])[at].result()[name].value)
 
 
 def test_set_up_from_nothing_then_again_then_after_somebody_changed_a_topic(runner: Go, fresh: Settings, hook: Webhook):
@@ -43,19 +60,15 @@ def test_set_up_from_nothing_then_again_then_after_somebody_changed_a_topic(runn
     for topic, contract in load_contracts(fresh.schemas_dir).items():
         assert f"topic {topic}: made" in said
         assert all(f"schema {contract.subject} v{version}: registered" in said for version in contract.versions)
-    assert "compatibility NONE -> FULL_TRANSITIVE" in said
+        assert f"subject {contract.subject}: compatibility FULL_TRANSITIVE" in said
+    assert requests.get(f"{fresh.registry}/config", timeout=10).json() == {"compatibilityLevel": "NONE"}, "not ours"
 
     again = runner(DAG, fresh)
     assert (again.state, again.tasks) == ("success", GREEN)
     assert len(again.lines("nothing to change")) == 1 and not again.lines("changed:")
     assert again.lines("the database has every migration") and again.lines("wardstream_bi logs in")
 
-    admin = admin_client(fresh)
-    shorter = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
-    for future in admin.incremental_alter_configs(
-        [ConfigResource(ResourceType.TOPIC, "labs", incremental_configs=[shorter])]
-    ).values():
-        future.result()
+    _set(fresh, "labs", "retention.ms", "3600000")
     third = runner(DAG, fresh)
     assert third.state == "success"
     assert third.lines("topic labs: retention.ms 3600000 -> 365 d") and third.lines("changed: 1")
@@ -69,9 +82,9 @@ def test_a_registry_at_a_wrong_address_ends_its_task_with_one_clear_line(runner:
     assert run.state == "failed"
     assert run.tasks == GREEN | {"schemas": "failed", "summary": "upstream_failed"}
     assert run.tries["schemas"] == 3  # it may be back in a moment
-    [line] = set(re.findall(r"GET /config at the schema registry.*?a-dag-failed\.md", run.log))
+    [line] = set(re.findall(r"GET /config/\S+ at the schema registry.*?a-dag-failed\.md", run.log))
     assert line == (
-        f"GET /config at the schema registry ({address}): ConnectionRefusedError; is it running "
+        f"GET /config/admissions-value at the schema registry ({address}): ConnectionRefusedError; is it running "
         "(`wardstream status`), and is SCHEMA_REGISTRY_URL right? What to do: docs/runbooks/a-dag-failed.md"
     )
     [alert] = hook.got
@@ -160,18 +173,88 @@ def _with_partitions(settings: Settings, folder: Path, topic: str, number: int) 
 
 
 def _partitions(settings: Settings, topic: str) -> int:
-    admin = admin_client(settings)
+    admin = Admin(settings)
     return len(admin.describe_topics(TopicCollection([topic]))[topic].result().partitions)
 
 
 def test_partitions_are_added_and_never_taken_away(place: Settings, tmp_path: Path):
     apply_topics(place)
     more = _with_partitions(place, tmp_path / "more", "diagnoses", 3)
-    [said] = apply_topics(more)
+    [said] = apply_topics(more).changes
     assert said == "topic diagnoses: partitions 1 -> 3"
     assert _partitions(place, "diagnoses") == 3
-    assert apply_topics(more) == apply_topics(place) == []  # a contract without a number leaves them
+    assert apply_topics(more).changes == apply_topics(place).changes == []  # a contract without a number leaves them
     fewer = _with_partitions(place, tmp_path / "fewer", "diagnoses", 2)
     with pytest.raises(TopicConflict, match="diagnoses has 3 partitions and its contract says 2"):
         apply_topics(fewer)
     assert _partitions(place, "diagnoses") == 3
+
+
+@pytest.mark.parametrize("chosen", [str(730 * 86_400_000), "-1"])
+def test_retention_that_was_raised_by_hand_stays(runner: Go, ready: Settings, chosen: str):
+    runner(DAG, ready)
+    _set(ready, "labs", "retention.ms", chosen)
+    try:
+        run = runner(DAG, ready)
+        assert run.state == "success" and run.lines("nothing to change")
+        assert _config(ready, "labs", "retention.ms") == chosen
+    finally:
+        _set(ready, "labs", "retention.ms", str(365 * 86_400_000))
+
+
+def test_a_topic_with_the_senders_clock_is_reported_and_not_changed_until_somebody_asks(runner: Go, ready: Settings):
+    runner(DAG, ready)
+    _set(ready, "labs", "message.timestamp.type", "CreateTime")
+    try:
+        run = runner(DAG, ready)
+        assert run.tasks["topics"] == "failed" and run.tries["topics"] == 1
+        said = "topic labs: message.timestamp.type is CreateTime and not LogAppendTime; `wardstream contracts topics"
+        assert run.lines(said)
+        assert _config(ready, "labs", "message.timestamp.type") == "CreateTime"
+        assert mend(ready) == ["topic labs: message.timestamp.type CreateTime -> LogAppendTime"]
+        assert not mend(ready) and not differences(ready)
+    finally:
+        _set(ready, "labs", "message.timestamp.type", "LogAppendTime")
+
+
+def test_topics_get_the_brokers_replication_and_what_was_chosen_otherwise_is_only_said(runner: Go, ready: Settings):
+    runner(DAG, ready)
+    other = ready.model_copy(update={"topic_replication": 3, "topic_min_insync_replicas": 2})
+    run = runner(DAG, other)
+    assert run.state == "success" and run.lines("nothing to change")
+    assert run.lines("topic labs: replication is 1, and WARDSTREAM_TOPIC_REPLICATION says 3, left as it is")
+    assert run.lines("topic labs: min.insync.replicas is 1, and WARDSTREAM_TOPIC_MIN_INSYNC_REPLICAS says 2")
+    assert not differences(ready)
+
+
+def test_a_registry_shared_with_another_team(runner: Go, ready: Settings):
+    """Neither its global compatibility nor another team's subject is ours to set; an override on ours is reported."""
+    _empty(ready)
+    theirs = {"schema": '{"type": "record", "name": "Invoice", "fields": []}', "schemaType": "AVRO"}
+    requests.post(f"{ready.registry}/subjects/invoices-value/versions", json=theirs, timeout=10).raise_for_status()
+    _level(ready, "/invoices-value", "BACKWARD")
+    _level(ready, "", "FORWARD")
+    try:
+        assert runner(DAG, ready).state == "success"
+        assert _level(ready, "/invoices-value") == "BACKWARD" and _level(ready, "") == "FORWARD"
+        assert _level(ready, "/labs-value") == "FULL_TRANSITIVE"
+
+        _level(ready, "/labs-value", "NONE")
+        run = runner(DAG, ready)
+        assert run.tasks["schemas"] == "failed" and run.tries["schemas"] == 1
+        assert run.lines("subject labs-value: compatibility is NONE and not FULL_TRANSITIVE")
+        assert _level(ready, "/labs-value") == "NONE", "left as it is"
+        assert not register_all(ready, mend=True).findings
+        assert _level(ready, "/labs-value") == "FULL_TRANSITIVE"
+    finally:
+        _level(ready, "", "NONE")
+
+
+def _level(settings: Settings, subject: str, level: str = "") -> str:
+    """The compatibility that a subject has of its own (none: the global one), after setting it where one is given."""
+    at = f"{settings.registry}/config{subject}"
+    if level:
+        requests.put(at, json={"compatibility": level}, timeout=10).raise_for_status()
+    answer = requests.get(at, timeout=10)
+    answer.raise_for_status()
+    return str(answer.json()["compatibilityLevel"])

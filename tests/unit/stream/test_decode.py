@@ -12,7 +12,7 @@ from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord, Encoder
 from wardstream.contracts.model import load_contracts
 from wardstream.registry.client import SchemaSource, WriterSchema
-from wardstream.settings import PROJECT_ROOT
+from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stream.decode import (
     MESSAGE,
     Judge,
@@ -43,7 +43,7 @@ class Shelf(SchemaSource):
         return WriterSchema(schema, fingerprint(schema))
 
 
-JUDGE = Judge(CONTRACTS, Shelf("http://nobody.invalid"))
+JUDGE = Judge(CONTRACTS, Shelf(Settings(schema_registry_url="http://nobody.invalid")))
 
 
 def value(topic: str, schema_id: int | None = None, **more: Any) -> bytes:
@@ -126,6 +126,6 @@ def test_a_version_that_is_not_deployed_refuses_nobody():
 
 
 def test_a_judge_travels_to_the_executors_without_what_it_learned():
-    judge = Judge(CONTRACTS, Shelf("http://nobody.invalid"))
+    judge = Judge(CONTRACTS, Shelf(Settings(schema_registry_url="http://nobody.invalid")))
     sorted_out([("labs", 0, 0, value("labs"))], judge)
     assert judge._decoders and not pickle.loads(pickle.dumps(judge))._decoders

@@ -5,6 +5,7 @@ import pickle
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +31,16 @@ class Registry(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.level = "NONE"
+        self.levels = {"": "NONE"}
+        """By subject; the global one by no name."""
         self.schemas: list[str] = []
         self.subjects: dict[str, list[int]] = {}
         self.requests: list[str] = []
         self.fail: list[int] = []
         self.plain404 = False
         self.refuse = False
+        self.like_apicurio = False
+        self.inherited = False
 
     @property
     def url(self) -> str:
@@ -56,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
-        path = self.path.removeprefix("/base")
+        path, _, query = self.path.removeprefix("/base").partition("?")
+        server.inherited = "defaultToGlobal=true" in query
         server.requests.append(f"{self.command} {path}")
         if server.fail:
             return self._answer(server.fail.pop(), {"error_code": 50001})
@@ -68,9 +73,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, parts: list[str], body: Any) -> tuple[int, Any]:
         server = self.server
-        if parts == ["config"]:
-            server.level = body["compatibility"] if body else server.level
-            return 200, {"compatibilityLevel": server.level}
+        if parts[0] == "config":
+            subject = "".join(parts[1:])
+            if body:
+                server.levels[subject] = body["compatibility"]
+            if subject in server.levels or server.inherited:
+                return 200, {"compatibilityLevel": server.levels.get(subject, server.levels[""])}
+            if server.like_apicurio:
+                return 200, {"compatibilityLevel": "NONE"}
+            return 404, {"error_code": 40408}
         if parts[0] == "schemas":
             number = int(parts[2])
             if number >= len(server.schemas):
@@ -118,19 +129,50 @@ def settings(server: Registry) -> Settings:
 CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")
 
 
-def test_registering_sets_the_level_first_and_changes_nothing_the_second_time(server: Registry, settings: Settings):
+def test_registering_sets_each_subjects_level_and_changes_nothing_the_second_time(server: Registry, settings: Settings):
+    server.subjects["invoices-value"] = []
+    server.levels["invoices-value"] = "BACKWARD"
     first = register_all(settings)
     assert first.changed
-    assert first.compatibility_before == "NONE"
-    assert server.level == "FULL_TRANSITIVE"
-    registrations = [number for number, line in enumerate(server.requests) if line.endswith("/versions")]
-    assert server.requests.index("PUT /config") < min(registrations)
+    ours = {f"{topic}-value": "FULL_TRANSITIVE" for topic in CONTRACTS}
+    assert server.levels == {"": "NONE", "invoices-value": "BACKWARD", **ours}
+    assert set(first.levels_set) == ours.keys()
     assert [(s.subject, s.version, s.new) for s in first.schemas] == [
         (f"{topic}-value", 1, True) for topic in sorted(CONTRACTS)
     ]
     second = register_all(settings)
-    assert not second.changed
+    assert not second.changed and not second.findings
     assert [s.schema_id for s in second.schemas] == [s.schema_id for s in first.schemas]
+
+
+def test_a_subject_has_its_level_before_its_first_version(server: Registry, tmp_path: Path):
+    two = made_up.write(tmp_path, schemas=[made_up.schema_v1(), made_up.schema_v2()])
+    register_all(Settings(schema_registry_url=server.url, schemas_dir=two))
+    changes = [line for line in server.requests if line.startswith("PUT") or line.endswith("/versions")]
+    assert changes == ["PUT /config/visits-value", *["POST /subjects/visits-value/versions"] * 2]
+
+
+def test_a_level_that_somebody_chose_is_left_and_reported(server: Registry, settings: Settings):
+    register_all(settings)
+    server.levels["labs-value"] = "NONE"
+    again = register_all(settings)
+    assert not again.changed and server.levels["labs-value"] == "NONE"
+    [finding] = again.findings
+    assert "subject labs-value: compatibility is NONE and not FULL_TRANSITIVE" in finding
+    mended = register_all(settings, mend=True)
+    assert mended.levels_set == ("labs-value",) and not mended.findings
+    assert server.levels["labs-value"] == "FULL_TRANSITIVE"
+
+
+@pytest.mark.parametrize("like_apicurio", [False, True])
+def test_a_level_that_is_only_inherited_is_nobodys_choice(server: Registry, settings: Settings, like_apicurio: bool):
+    """As after a Wardstream that set the global level: each subject gets its own, the global one stays."""
+    server.like_apicurio = like_apicurio
+    register_all(settings)
+    server.levels = {"": "FULL_TRANSITIVE"}
+    again = register_all(settings)
+    assert len(again.levels_set) == len(CONTRACTS) and not again.findings
+    assert server.levels[""] == "FULL_TRANSITIVE"
 
 
 def test_a_refused_schema_says_what_to_do(server: Registry, settings: Settings):
@@ -142,13 +184,13 @@ def test_a_refused_schema_says_what_to_do(server: Registry, settings: Settings):
 def test_the_id_of_a_schema_is_looked_up_never_registered(server: Registry, settings: Settings):
     labs = CONTRACTS["labs"]
     with pytest.raises(RegistryRefusedError, match="contracts register"):
-        schema_id(server.url, labs.subject, labs.latest)
+        schema_id(settings, labs.subject, labs.latest)
     ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
-    assert schema_id(server.url, labs.subject, labs.latest) == ids["labs-value"]
+    assert schema_id(settings, labs.subject, labs.latest) == ids["labs-value"]
 
 
 def source(server: Registry, patience: float = 0.5) -> SchemaSource:
-    return SchemaSource(server.url, patience)
+    return SchemaSource(Settings(schema_registry_url=server.url), patience)
 
 
 def test_lookup_gives_schema_and_fingerprint_and_asks_once(server: Registry, settings: Settings):
@@ -208,7 +250,7 @@ def test_a_404_that_is_not_the_registrys_is_no_verdict(server: Registry):
 
 def test_nobody_there():
     with pytest.raises(RegistryUnavailableError, match="is it running"):
-        SchemaSource("http://127.0.0.1:1", 0.2).lookup(1, "labs")
+        SchemaSource(Settings(schema_registry_url="http://127.0.0.1:1"), 0.2).lookup(1, "labs")
 
 
 def test_what_a_source_has_learnt_travels_with_it(server: Registry, settings: Settings):
@@ -228,7 +270,7 @@ def test_what_a_source_has_learnt_travels_with_it(server: Registry, settings: Se
 def test_of_an_unregistered_topic_nothing_is_learnt(server: Registry):
     asked = source(server)
     asked.learn(["labs"], 1.0)
-    assert asked == source(server) and len(server.requests) == 1
+    assert not asked._known and len(server.requests) == 1
 
 
 def test_a_fingerprint_is_of_the_meaning():
