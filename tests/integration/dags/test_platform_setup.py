@@ -15,7 +15,7 @@ from tests.integration.stack.conftest import free_ports
 from wardstream.contracts.model import load_contracts
 from wardstream.kafka.topics import TopicConflict, admin_client, apply_topics
 from wardstream.settings import Settings
-from wardstream.stack import postgres
+from wardstream.stack.parts import postgres
 
 DAG = "platform_setup_dag"
 GREEN = dict.fromkeys(["migrate", "topics", "schemas", "checks", "summary"], "success")

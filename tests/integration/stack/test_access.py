@@ -11,7 +11,7 @@ from psycopg import sql
 
 from wardstream.database.connection import Connection, connect, trusted
 from wardstream.settings import Settings
-from wardstream.stack import postgres
+from wardstream.stack.parts import postgres
 from wardstream.stream.commit import COMMIT_LOCK
 
 OURS = "nspname !~ '^pg_' AND nspname <> 'information_schema'"
