@@ -26,6 +26,9 @@ from wardstream.stack.part import Part
 from wardstream.stack.paths import locked
 from wardstream.stack.steps import Say
 
+UNREACHABLE = ("dns error", "Connection refused", "Could not connect", "timed out", "connectivity is disabled")
+"""What uv says, among other things, when there is no network."""
+
 
 def folder(settings: Settings, part: Part) -> Path:
     """Where a part's environment lies."""
@@ -68,7 +71,7 @@ def install(settings: Settings, part: Part, say: Say) -> None:
 
 def _try(settings: Settings, *words: str) -> tuple[bool, str]:
     """Run uv; whether it did what it should, and what it said."""
-    command = [uv.find_uv_bin(), "--no-progress", "--cache-dir", str(settings.cache_dir / "packages"), *words]
+    command = [uv.find_uv_bin(), "--quiet", "--cache-dir", str(settings.cache_dir / "packages"), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode == 0, done.stderr
 
@@ -79,9 +82,9 @@ def _uv(settings: Settings, part: Part, *words: str) -> None:
         return
     if says_no_space(said):
         raise no_space(part.name, str(settings.cache_dir))
-    if any(sign in said for sign in ("dns error", "Connection refused", "Could not connect", "timed out")):
+    if any(sign in said for sign in UNREACHABLE):
         why = "its Python packages are not in the cache, and the package index cannot be reached"
         raise StackError(part.name, why, "wardstream up, when connected; what was downloaded by then is kept")
-    last = re.sub(r"^\W+", "", said.strip().splitlines()[-1]) if said.strip() else "uv ended without a word"
-    why = f"its Python packages ({part.requirements}) cannot be installed: {last}"
+    lines = [re.sub(r"^\W+", "", line) for line in said.splitlines() if line.strip()]
+    why = f"its Python packages ({part.requirements}) cannot be installed: {': '.join(lines[:2])}"
     raise StackError(part.name, why, "wardstream up, or wardstream up --with none")

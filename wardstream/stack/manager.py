@@ -28,7 +28,7 @@ from wardstream.settings import Settings
 from wardstream.stack.config import MEMORY_GUARD, manager_config
 from wardstream.stack.env import base_environment, redact
 from wardstream.stack.errors import StackError
-from wardstream.stack.launch import members
+from wardstream.stack.launch import Process, members, processes
 from wardstream.stack.part import Launch, Part
 from wardstream.stack.parts import PARTS, named
 from wardstream.stack.paths import (
@@ -43,6 +43,9 @@ from wardstream.stack.paths import (
 )
 
 START_SECONDS = 10.0
+NO_SETTINGS = ("PATH", "WARDSTREAM_WITH", "WARDSTREAM_PART_PORTS", "WARDSTREAM_MEMORY_LIMITS")
+"""Variables that no part is restarted for: PATH differs between a shell in the virtual environment and make, and the
+others say nothing to a part that another line of its launch file does not."""
 ALIVE = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 
 
@@ -156,8 +159,7 @@ def same_launch(settings: Settings, part: str, launch: Launch) -> bool:
 
 
 def _settings_in(env: Mapping[str, str]) -> dict[str, str]:
-    """Without PATH, which differs between a shell in the virtual environment and make."""
-    return {name: value for name, value in env.items() if name != "PATH"}
+    return {name: value for name, value in env.items() if name not in NO_SETTINGS}
 
 
 def start(settings: Settings, part: str, launch: Launch) -> None:
@@ -228,7 +230,9 @@ def marker(settings: Settings, part: str) -> str:
 
 def leftovers(settings: Settings) -> list[psutil.Process]:
     """Processes of this stack whose process manager is gone: of a part's life, and what a part knows by itself."""
-    found = [process for name in [*(part.name for part in PARTS), MEMORY_GUARD] for process in _left_by(settings, name)]
+    seen = processes()
+    names = [*(part.name for part in PARTS), MEMORY_GUARD]
+    found = [process for name in names for process in _left_by(settings, name, seen)]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             _, _, place = process.environ().get("WARDSTREAM_PART", "").partition("@")
@@ -259,9 +263,9 @@ def end_leftovers(settings: Settings, grace: float) -> int:
     return count
 
 
-def _left_by(settings: Settings, part: str) -> list[psutil.Process]:
+def _left_by(settings: Settings, part: str, seen: dict[int, Process] | None = None) -> list[psutil.Process]:
     found = []
-    for pid in members(life_file(settings, part), marker(settings, part)):
+    for pid in members(life_file(settings, part), marker(settings, part), seen):
         with contextlib.suppress(psutil.Error):
             found.append(psutil.Process(pid))
     return found

@@ -46,10 +46,11 @@ class Guard:
         self._asked: dict[str, tuple[int, float]] = {}
         """By part: the process that was asked to end, and until when it may take."""
         # as a file, since importing it from its package would load the whole stack
-        self._members = runpy.run_path(str(Path(__file__).with_name("launch.py")))["members"]
+        self._launch = runpy.run_path(str(Path(__file__).with_name("launch.py")))
 
     def look(self) -> None:
         """Look at every part once."""
+        self._seen = self._launch["processes"]()
         for file in sorted(self._run.glob("*.json")):
             # a part may be started or stopped at this very moment: then the next look sees it
             with contextlib.suppress(OSError, ValueError, KeyError):
@@ -57,7 +58,7 @@ class Guard:
 
     def _look_at(self, part: str, spec: dict[str, Any], life: Path) -> None:
         limit = int(spec["memory_limit"])
-        pids = self._members(life, spec["marker"]) if limit else []
+        pids = self._launch["members"](life, spec["marker"], self._seen) if limit else []
         leader = int(json.loads(life.read_text())["session"]) if pids else 0
         if leader not in pids:
             return
