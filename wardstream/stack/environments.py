@@ -48,18 +48,19 @@ def ours() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
 
 
-def install(settings: Settings, part: Part, say: Say) -> None:
-    """Make the environment of a part that has one; quick when it is there. StackError where it cannot be made."""
+def install(settings: Settings, part: Part, say: Say) -> str:
+    """Make the environment of a part that has one, and say in a word what was done; quick when it is there.
+
+    StackError where it cannot be made.
+    """
     if part.requirements is None:
-        return
+        return "none needed"
     place = folder(settings, part)
-    stamp = place / ".installed"  # last: an environment without it was interrupted, and is made anew
-    if stamp.exists():
-        return
     with locked(settings.cache_dir / "environments", part.name, wait=True):
-        if stamp.exists():
-            return
-        say(f"          installing the packages of {part.name}")
+        stamp = place / ".installed"  # last: an environment without it was interrupted, and is made anew
+        if stamp.exists() and (place / "bin" / "python").exists():  # which may have gone with its Python
+            return "present"
+        say(f"installing the packages of {part.name}")
         shutil.rmtree(place, ignore_errors=True)
         _uv(settings, part, "venv", "--python", sys.executable, str(place))
         words = ["pip", "install", "--python", str(place / "bin" / "python"), "--no-deps", "--require-hashes"]
@@ -67,6 +68,7 @@ def install(settings: Settings, part: Part, say: Say) -> None:
         if not _try(settings, *words, "--offline")[0]:
             _uv(settings, part, *words)
         stamp.touch()
+        return "installed"
 
 
 def _try(settings: Settings, *words: str) -> tuple[bool, str]:

@@ -1,9 +1,10 @@
 """What a part of the embedded stack is: one object that says all the rest of the stack has to know of it.
 
 A part is a process that the process manager keeps running. `Part` has the defaults; stack/parts/ has one module for
-each program, and `stack/parts/__init__.py` lists them. Nothing else in the stack names a part to treat it in its own
-way: `up`, `down`, `status`, `env`, `logs`, the ports, the memory limits and the manager's configuration all read this
-object. How a part is started and watched is not here: see up.py, manager.py and launch.py.
+each program, and `stack/parts/__init__.py` lists them. `up`, `down`, `status`, `env`, `logs`, the ports, the memory
+limits and the manager's configuration are made from these objects; no other module names a part to treat it in its own
+way, but for the stream, which `up` can leave out and of which `status` has figures. How a part is started and watched
+is not here: see up.py, manager.py and launch.py.
 """
 
 from __future__ import annotations

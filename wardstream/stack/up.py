@@ -38,8 +38,8 @@ def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
             part.check(settings)
         here = parts.embedded(settings)
         _stop_what_is_off(settings, here, say)
+        _remember_optional(settings)  # also when a port is busy: the line that moves it does not name them again
         check_ports(settings, here)
-        _remember_optional(settings)
         manager.ensure_running(settings)
         run_steps(_steps(settings, here, stream, say), say)
 
@@ -93,16 +93,25 @@ def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> 
         if part.name == stream_part.NAME and not stream:
             continue
         steps |= {step.name: step for step in part.steps(settings)}
-        steps[part.name] = _start_step(settings, part, say)
+        packages = f"{part.name}-packages"
+        if part.requirements:
+            steps[packages] = _packages_step(settings, part, packages, say)
+        steps[part.name] = _start_step(settings, part, packages)
     return list(steps.values())
 
 
-def _start_step(settings: Settings, part: Part, say: Say) -> Step:
-    return Step(part.name, [*part.needs, *part.after], lambda stop: _start(settings, part, stop, say))
+def _packages_step(settings: Settings, part: Part, name: str, say: Say) -> Step:
+    def install(_: threading.Event) -> str:
+        return environments.install(settings, part, lambda text: say(f"          {text}"))
+
+    return Step(name, [], install)
 
 
-def _start(settings: Settings, part: Part, stop: threading.Event, say: Say = _quiet) -> str:
-    environments.install(settings, part, say)
+def _start_step(settings: Settings, part: Part, packages: str) -> Step:
+    return Step(part.name, [packages, *part.needs, *part.after], lambda stop: _start(settings, part, stop))
+
+
+def _start(settings: Settings, part: Part, stop: threading.Event) -> str:
     running = part.name in manager.alive(settings)
     if not running:
         part.prepare(settings)
@@ -203,6 +212,7 @@ def _stop_step(settings: Settings, part: Part) -> Step:
 def start_part(settings: Settings, part: str) -> None:
     """Start one part with the settings and environment of now, and wait until it is ready."""
     manager.ensure_running(settings)
+    environments.install(settings, parts.named(part), _quiet)
     _start(settings, parts.named(part), threading.Event())
 
 

@@ -152,11 +152,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     try:
         with _listening(made.port):
             _names_a_busy_port(made)
-        done = made.run("up", "--no-stream", "--with", "made-up", WARDSTREAM_MADE_UP_PORT=str(made.port))
+        # the line to type does not name the part again
+        done = made.run("up", "--no-stream", WARDSTREAM_MADE_UP_PORT=str(made.port))
         if "index cannot be reached" in done.stderr and "CI" not in os.environ:
             pytest.skip("no package index can be reached")
         assert done.returncode == 0, done.stderr
-        assert f"ready on port {made.port}" in done.stdout
+        assert f"ready on port {made.port}" in done.stdout and "made-up-packages installed" in done.stdout
         yield made
     finally:
         made.run("down")

@@ -62,6 +62,13 @@ def test_a_part_has_its_own_version_and_may_use_ours_beside_it(settings, part):
     assert installed(settings, part) == []  # at once
 
 
+def test_an_environment_whose_python_is_gone_is_made_anew(settings, part):
+    installed(settings, part)
+    Path(environments.python(settings, part)).unlink()
+    assert len(installed(settings, part)) == 1
+    assert run(settings, part, VERSION) == "2.0.0"
+
+
 def test_an_interrupted_installation_is_made_anew_from_what_was_downloaded(settings, part, monkeypatch):
     installed(settings, part)
     place = environments.folder(settings, part)
@@ -106,5 +113,5 @@ def test_what_is_not_pinned_is_refused(settings, part, text, words):
 
 
 def test_a_part_without_packages_has_no_environment(settings):
-    environments.install(settings, Part(), lambda _: None)
+    assert environments.install(settings, Part(), lambda _: None) == "none needed"
     assert not (settings.cache_dir / "environments").exists()

@@ -74,6 +74,7 @@ def test_a_shell_with_another_path_has_not_changed_the_settings(settings):
     file = paths.launch_file(settings, "scheduler")
     file.write_text(json.dumps(manager._spec(settings, parts.named("scheduler"), launch(PATH="/bin", A="1"))))
     assert manager.same_launch(settings, "scheduler", launch(PATH="/venv/bin:/bin", A="1"))
+    assert manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="1", WARDSTREAM_WITH="a part"))
     assert not manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="2"))
     assert not manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="1", B="2"))
 
