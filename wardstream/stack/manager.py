@@ -98,9 +98,18 @@ def pid_of(settings: Settings, part: str) -> int | None:
 
 
 def ensure_running(settings: Settings) -> None:
-    """Start the process manager if it does not run."""
-    if manager_pid(settings) is not None:
-        return
+    """Start the process manager and its memory guard if they do not run."""
+    if manager_pid(settings) is None:
+        _start_manager(settings)
+    if not any(
+        info["name"] == MEMORY_GUARD and info["statename"] in ALIVE for info in _rpc(settings).getAllProcessInfo()
+    ):
+        guard = Path(__file__).with_name("memory_guard.py")
+        argv = [sys.executable, "-I", str(guard), str(run_dir(settings))]
+        _start(settings, _MemoryGuard(), Launch(argv, cwd=run_dir(settings)))
+
+
+def _start_manager(settings: Settings) -> None:
     if socket_file(settings).parent == outside_dir(settings):
         make_outside_dir(settings)
     socket_file(settings).unlink(missing_ok=True)
@@ -115,9 +124,6 @@ def ensure_running(settings: Settings) -> None:
             why = (result.stderr or result.stdout).strip().splitlines()[-1:] or [f"it does not answer, see {log}"]
             raise StackError("manager", why[0], "wardstream down; wardstream up")
         time.sleep(0.05)
-    guard = Path(__file__).with_name("memory_guard.py")
-    argv = [sys.executable, "-I", str(guard), str(run_dir(settings))]
-    _start(settings, _MemoryGuard(), Launch(argv, cwd=run_dir(settings)))
 
 
 class _MemoryGuard(Part):
