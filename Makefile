@@ -5,6 +5,8 @@ BIN := .venv/bin
 CACHE := $(or $(WARDSTREAM_CACHE_DIR),$(HOME)/.cache/wardstream)/packages
 UV := $(BIN)/uv --quiet --cache-dir "$(CACHE)"
 INSTALL := $(UV) pip install --python $(BIN)/python
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --no-header
+OF_PARTS := wardstream/stack/parts/requirements
 PINNED := -r requirements.txt --no-deps -e .
 # Two files at a time: most tests wait for servers. Which folders share a worker: tests/conftest.py.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -30,7 +32,7 @@ $(STAMP): requirements.txt pyproject.toml
 # every clone (25 s) and keep each build (1.3 GB). The version of each package is pinned, so both ways give the same.
 set-up:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.9.30
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.in)"
 	$(INSTALL) --offline $(PINNED) 2>/dev/null || $(INSTALL) $(PINNED)
 	$(UV) cache prune
 
@@ -61,5 +63,7 @@ test-unit: $(STAMP) ## The tests that start nothing
 proof: $(STAMP) ## The long form of the proofs
 	$(BIN)/pytest -m campaign
 
-requirements: $(STAMP) ## Pin everything below requirements.in
-	$(UV) pip compile --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
+requirements: $(STAMP) ## Pin everything below requirements.in, and what single parts of the stack need
+	$(COMPILE) requirements.in -o requirements.txt
+	@for file in $(wildcard $(OF_PARTS)/*.in); do \
+	  echo "$${file%.in}.txt"; $(COMPILE) --generate-hashes "$$file" -o "$${file%.in}.txt" || exit 1; done

@@ -36,13 +36,14 @@ from wardstream.proof.verify import verify as run_verify
 from wardstream.registry.client import RegistryRefusedError, RegistryUnavailableError, register_all
 from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.sources.replay_commands import app as replay_app
-from wardstream.stack.airflow import environment as airflow_environment
-from wardstream.stack.demo import DemoError, login
+from wardstream.stack.access import pages
+from wardstream.stack.demo import DemoError
 from wardstream.stack.demo import demo as run_demo
 from wardstream.stack.env import faults_of_settings, redact, stream_environment
 from wardstream.stack.errors import StackError
 from wardstream.stack.parts import elsewhere
-from wardstream.stack.postgres import binaries
+from wardstream.stack.parts.airflow import environment as airflow_environment
+from wardstream.stack.parts.postgres import binaries
 from wardstream.stack.stack_commands import app
 from wardstream.stream.plan import PlanError
 from wardstream.stream.stream_commands import app as stream_app
@@ -213,13 +214,12 @@ def demo(mimic: Annotated[Path | None, typer.Option(help="Folder of MIMIC-III CS
         raise typer.Exit(1)
     typer.echo(
         f"\nup, replayed, built and verified in {time.monotonic() - begun:.0f} s. Where to look:\n"
-        + "".join(f"  {line}\n" for line in login(settings))
+        + "".join(f"  {line}\n" for line in pages(settings))
         + "  wardstream status                         each part, lag, age of the last commit\n"
         "  wardstream psql                           mart.admissions, mart.labs, mart.daily_admissions and more\n"
         "  wardstream env                            connection settings and logins for your own tools\n"
         "  wardstream replay …                       again: verify counts duplicates, `wardstream digest` is the same\n"
         "  make down                                 stop; the data stays until `wardstream reset`\n"
-        f"  {settings.registry}/subjects   the schemas\n"
         "(. .venv/bin/activate puts `wardstream` on the path)"
     )
 

@@ -2,7 +2,7 @@
 
 Every part of the code sees servers only as URLs from here; only `wardstream.stack` knows whether they are
 embedded processes or somebody's cluster. Nothing here opens a file or a connection, except for reading what the
-embedded stack keeps in the state folder: passwords, and the ports it was started with last.
+embedded stack keeps in the state folder: passwords, and the ports and optional parts it was started with last.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import contextlib
 import functools
 import json
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -60,8 +63,36 @@ def _readable(variable: str, url: str) -> str:
     return url
 
 
-class PortsOfLastStart(PydanticBaseSettingsSource):
-    """The ports that the stack of the state folder was started with last, where nothing else says which.
+def memory_bytes(text: str) -> int:
+    """A size as Spark writes one: 512m, 3g; a number alone is MiB."""
+    found = re.fullmatch(r"(\d+)([kmgt]?)b?", text.strip().lower())
+    if found is None:
+        raise ValueError(f"{text} is no size, such as 512m or 3g")
+    return int(found[1]) << 10 * (1 + "kmgt".index(found[2] or "m"))
+
+
+class PortsOfParts(PydanticBaseSettingsSource):
+    """WARDSTREAM_X_PORT for a port that is no field here: a part of the stack may bring one (`Part.own_ports`)."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._variables = variables
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: all come at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """By name."""
+        names = {re.sub("^wardstream_", "", variable.lower()): port for variable, port in self._variables.items()}
+        return {"part_ports": {name: port for name, port in names.items() if self._is_one(name)}}
+
+    def _is_one(self, name: str) -> bool:
+        return name.endswith("_port") and name not in self.settings_cls.model_fields
+
+
+class LastStart(PydanticBaseSettingsSource):
+    """The ports and optional parts that the stack of the state folder was started with last, where nothing else says.
 
     A port that was given to one `wardstream up` alone so holds for the commands after it: at its default there may be
     the server of another stack.
@@ -81,7 +112,18 @@ class PortsOfLastStart(PydanticBaseSettingsSource):
         for file in files:
             with contextlib.suppress(OSError, ValueError, TypeError):
                 found |= dict(json.loads(file.read_text()))
-        return {name: port for name, port in found.items() if name.endswith("_port") and port in range(65_536)}
+        ports = {name: port for name, port in found.items() if name.endswith("_port") and port in range(65_536)}
+        fields = self.settings_cls.model_fields
+        said = {name: port for name, port in ports.items() if name in fields}
+        said["part_ports"] = {name: port for name, port in ports.items() if name not in fields}
+        with contextlib.suppress(OSError):
+            said["WARDSTREAM_WITH"] = (Path(state_dir).expanduser() / "with.txt").read_text().strip()
+        return said
+
+
+def _limits(text: str) -> dict[str, int]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    return {part.strip(): memory_bytes(size) for part, _, size in pairs}
 
 
 class Settings(BaseSettings):
@@ -104,8 +146,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """First what is given, then the environment, then `.env`, then the ports of the last start."""
-        return init_settings, env_settings, dotenv_settings, PortsOfLastStart(settings_cls)
+        """First what is given, then the environment, then `.env`, then the last start."""
+        file = getattr(dotenv_settings, "env_file", None)
+        of_file = PortsOfParts(settings_cls, dotenv_values(file) if file else {})
+        of_environment = PortsOfParts(settings_cls, os.environ)
+        last = LastStart(settings_cls)
+        return init_settings, of_environment, env_settings, of_file, dotenv_settings, last
 
     # folders
     state_dir: Path = Field(default_factory=_state_dir, description="All state of the embedded stack.")
@@ -123,6 +169,12 @@ class Settings(BaseSettings):
     postgres_port: int = 15432
     airflow_port: int = 18080
     metrics_port: int = Field(default=18083, ge=0, le=65535, description="The stream's, for Prometheus; 0: none.")
+
+    part_ports: dict[str, int] = Field(default={}, description="Of parts that bring ports of their own, by name.")
+
+    # what the embedded stack consists of
+    with_parts: str = Field(default="", validation_alias="WARDSTREAM_WITH", description="Optional parts, by comma.")
+    memory_limits: str = Field(default="", description="PART=SIZE, by comma; 0: none. Over it a part is restarted.")
 
     # where jars come from; empty means: Maven Central
     maven_repository: str = Field(default="", description="Base URL of a mirror that serves the same artifacts.")
@@ -195,6 +247,18 @@ class Settings(BaseSettings):
             raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
         return value
 
+    @field_validator("stream_driver_memory", "daily_driver_memory")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        memory_bytes(value)
+        return value
+
+    @field_validator("memory_limits")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        _limits(value)
+        return value
+
     @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir", "dags_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -223,6 +287,16 @@ class Settings(BaseSettings):
     def scratch_dir(self) -> Path:
         """For what a stream may lose: Spark's checkpoints and shuffle files."""
         return self.state_dir / "scratch"
+
+    @property
+    def optional_parts(self) -> set[str]:
+        """The optional parts that were asked for."""
+        return {name.strip() for name in self.with_parts.split(",")} - {"", "none"}
+
+    @property
+    def memory_limit_by_part(self) -> dict[str, int]:
+        """Bytes, of the parts whose limit is set."""
+        return _limits(self.memory_limits)
 
     @property
     def zone(self) -> ZoneInfo:

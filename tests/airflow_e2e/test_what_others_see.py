@@ -24,7 +24,7 @@ from wardstream.contracts.model import Contract, load_contracts
 from wardstream.registry.client import schema_id
 from wardstream.sources.sample import events as sample
 from wardstream.stack import manager
-from wardstream.stack.postgres import AIRFLOW_DATABASE
+from wardstream.stack.parts.postgres import AIRFLOW_DATABASE
 
 NAME = "Zaphkiel-Quibbleworth"
 NUMBER = 481516.2342

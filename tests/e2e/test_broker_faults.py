@@ -23,7 +23,8 @@ from tests.e2e.hospital import Hospital, wait_for
 from tests.e2e.test_kills import held_at_the_end_of_a_commit
 from wardstream import stack
 from wardstream.kafka.topics import create_topics
-from wardstream.stack import kafka, manager, up
+from wardstream.stack import manager, parts
+from wardstream.stack.parts import kafka
 from wardstream.stream import gaps
 from wardstream.stream.control import findings
 
@@ -232,7 +233,7 @@ def test_the_registry_is_away(ward: Hospital) -> None:
     stack.stop_part(ward.settings, "registry")
     try:
         stack.stop_part(ward.settings, "stream")
-        manager.start(ward.settings, "stream", up.stream_launch(ward.settings))
+        manager.start(ward.settings, "stream", parts.named("stream").launch(ward.settings))
         wait_for("the stream to wait for the registry", lambda: state(ward)[0] == "waiting")
         assert "RegistryUnavailableError" in state(ward)[1]
         time.sleep(30)

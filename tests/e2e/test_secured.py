@@ -31,7 +31,8 @@ from wardstream.proof.reading import TopicUnreadableError, read_partition
 from wardstream.registry.client import RegistryLoginError, RegistryUnavailableError, SchemaSource
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.sources.sample.events import events as sample
-from wardstream.stack import jars, manager, paths, up
+from wardstream.stack import jars, manager, paths
+from wardstream.stack.parts import stream
 
 PASSWORDS = {"admin": "admin-4b1d", "stream": 'str"eam\\-91c7', "setup": "setup-55e0", "publisher": "publisher-c2a8"}
 REGISTRY_PASSWORD = "reg:istry@/%-3d6e"
@@ -166,7 +167,7 @@ def test_a_wrong_password_is_one_line_and_soon(world: World) -> None:
 def test_a_stream_that_may_not_log_in_says_so_where_it_is_looked_for(world: World) -> None:
     stack.stop_part(world.stream, "stream")
     ward = Hospital(world.stream)
-    manager.start(_wrong(world.stream), "stream", up.stream_launch(_wrong(world.stream)))
+    manager.start(_wrong(world.stream), "stream", stream.PARTS[0].launch(_wrong(world.stream)))
     said = wait_for("the reason", lambda: _reason(ward, "refuses the login of user stream"))
     assert said[0] == "waiting"
     stack.stop_part(world.stream, "stream")
@@ -217,7 +218,7 @@ def test_a_right_that_the_stream_lacks_is_named_with_its_topic(world: World, rig
     ward = Hospital(world.stream)
     stack.stop_part(world.stream, "stream")
     with without(world.admin, "stream", right):
-        manager.start(world.stream, "stream", up.stream_launch(world.stream))
+        manager.start(world.stream, "stream", stream.PARTS[0].launch(world.stream))
         reason = wait_for("the reason", lambda: _reason(ward, said))
         assert reason[0] == "waiting" and "docs/kafka-rights.md" in reason[1]
     wait_for("it to go on by itself", lambda: ward.rows("SELECT state FROM ops.streams")[0][0] == "running")
@@ -262,7 +263,7 @@ def test_a_topic_with_the_senders_clock_blocks_the_stream_until_it_is_mended(wor
     secured.configure(world.admin, "labs", "message.timestamp.type", "CreateTime")
     assert "FINDING: message.timestamp.type of topic labs is not LogAppendTime" in ward.cli("verify").stdout
     stack.stop_part(world.stream, "stream")
-    manager.start(world.stream, "stream", up.stream_launch(world.stream))
+    manager.start(world.stream, "stream", stream.PARTS[0].launch(world.stream))
     said = wait_for("the reason", lambda: _reason(ward, "message.timestamp.type of topic labs is not LogAppendTime"))
     assert said[0] == "blocked" and "`wardstream contracts topics --mend`" in said[1]
     assert "labs" in Hospital(world.setup).must("contracts", "topics", "--mend")

@@ -14,7 +14,7 @@ from tests.e2e.test_kills import held_at_the_end_of_a_commit, stream_pid
 from tests.integration.stack.conftest import own_settings
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import manager, paths, up
+from wardstream.stack import manager, parts, paths
 
 AWAY_SECONDS = 60.0
 
@@ -46,7 +46,7 @@ def second(ward: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def begin(settings: Settings) -> None:
     """Start the stream of a stack and do not wait for it."""
-    manager.start(settings, "stream", up.stream_launch(settings))
+    manager.start(settings, "stream", parts.named("stream").launch(settings))
 
 
 def process(settings: Settings) -> tuple[str, int]:

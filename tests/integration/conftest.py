@@ -8,7 +8,8 @@ from tests.integration.stack.conftest import own_settings
 from wardstream import stack
 from wardstream.database.migrate import migrate
 from wardstream.settings import Settings
-from wardstream.stack import paths, postgres
+from wardstream.stack import paths
+from wardstream.stack.parts import postgres
 
 
 def another_database(settings: Settings, name: str) -> Settings:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import requests
 
 from wardstream.settings import Settings
-from wardstream.stack import airflow
+from wardstream.stack.parts import airflow
 
 Json: TypeAlias = dict[str, Any]
 FINISHED = ("success", "failed")

@@ -21,7 +21,6 @@ from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.kafka.client import Trouble, not_allowed, producer
 from wardstream.registry.client import schema_id
 from wardstream.settings import Settings
-from wardstream.stack.kafka import check_ours
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +73,6 @@ class Publisher:
         )
 
     def __enter__(self) -> Publisher:
-        check_ours(self._settings)
         self._started = time.monotonic()
         return self
 

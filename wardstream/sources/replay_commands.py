@@ -20,6 +20,7 @@ from wardstream.sources.mimic.recent import Recent, SpanError, last_stays, parse
 from wardstream.sources.mimic.tables import MimicError
 from wardstream.sources.mimic.windows import PlacementError, open_window, refuse_moved
 from wardstream.sources.sample import events as sample
+from wardstream.stack.parts.kafka import check_ours
 
 app = typer.Typer(no_args_is_help=True, help="Publish a source's events to Kafka; a second replay changes nothing.")
 
@@ -105,7 +106,11 @@ def publish(
     limit: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> None:
-    """Publish facts and print how many of each topic Kafka acknowledged, also when it ends with an error."""
+    """Publish facts and print how many of each topic Kafka acknowledged, also when it ends with an error.
+
+    StackError where the embedded Kafka's port belongs to another stack.
+    """
+    check_ours(settings)
     publisher = Publisher(settings, timeout_seconds=timeout, pace=pace)
     try:
         with publisher:

@@ -8,32 +8,14 @@ import sys
 from pathlib import Path
 
 from wardstream.settings import PROJECT_ROOT, Settings
+from wardstream.stack.part import Part
 from wardstream.stack.parts import PARTS
-from wardstream.stack.paths import log_file, run_dir, socket_file
+from wardstream.stack.paths import launch_file, log_file, run_dir, socket_file
 
-FENCED = 75
-"""The stream's exit code when another driver is alive: starting it again would only repeat that."""
-
-STOP_SIGNAL = {"postgres": "INT"}  # PostgreSQL's fast shutdown; TERM would wait for its clients to leave
-STOP_SECONDS = {
-    "postgres": 30,
-    "kafka": 30,
-    "registry": 10,
-    "stream": 60,  # it finishes its batch
-    "api-server": 2,  # it keeps nothing; asked kindly it takes longer than five seconds
-    "scheduler": 5,  # it would wait for its tasks to the end; they are repeated after the next start
-    "dag-processor": 5,
-}
-
-
-def launch_file(settings: Settings, part: str) -> Path:
-    """The file with a part's command, written at each start."""
-    return run_dir(settings) / f"{part}.json"
-
-
-def life_file(settings: Settings, part: str) -> Path:
-    """The file in which launch.py says which process a part is, written at each start."""
-    return settings.state_dir / "run" / f"{part}.life"  # beside launch_file, but asking for it makes no folder
+MEMORY_GUARD = "memory-guard"
+"""The process that enforces the memory limits; it belongs to the process manager and is no part."""
+GUARD_EVENT = "TICK_5"
+"""How often it looks: every five seconds."""
 
 
 def manager_config(settings: Settings) -> str:
@@ -61,32 +43,49 @@ def manager_config(settings: Settings) -> str:
             {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
         ),
     ]
-    return "\n".join(sections + [_program(settings, part) for part in PARTS])
+    return "\n".join([*sections, _memory_guard(settings), *(_program(settings, part) for part in PARTS)])
 
 
-def _program(settings: Settings, part: str) -> str:
+def _command(settings: Settings, name: str) -> str:
     launcher = Path(__file__).with_name("launch.py")
+    return shlex.join([sys.executable, "-I", str(launcher), str(launch_file(settings, name))])
+
+
+def _memory_guard(settings: Settings) -> str:
     values: dict[str, object] = {
-        "command": shlex.join([sys.executable, "-I", str(launcher), str(launch_file(settings, part))]),
+        "command": _command(settings, MEMORY_GUARD),
+        "events": GUARD_EVENT,
+        "autostart": "false",  # its command is written when the process manager, whose pid it names, is there
+        "stopwaitsecs": 2,
+        "stderr_logfile": log_file(settings, MEMORY_GUARD),
+        "stderr_logfile_maxbytes": "1MB",
+        "stderr_logfile_backups": 1,
+    }
+    return _section(f"eventlistener:{MEMORY_GUARD}", values)
+
+
+def _program(settings: Settings, part: Part) -> str:
+    values: dict[str, object] = {
+        "command": _command(settings, part.name),
         "directory": PROJECT_ROOT,
         "autostart": "false",
         "autorestart": "true",
         "startsecs": 1,
         # the n-th retry waits n seconds: ten minutes in all, then the state is FATAL and `status` and `up` say so
         "startretries": 35,
-        "stopsignal": STOP_SIGNAL.get(part, "TERM"),
-        "stopwaitsecs": STOP_SECONDS[part],
+        "stopsignal": part.stop_signal.name.removeprefix("SIG"),
+        "stopwaitsecs": part.stop_seconds,
         "stopasgroup": "false",
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": log_file(settings, part),
+        "stdout_logfile": log_file(settings, part.name),
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": 2,
     }
-    if part == "stream":
+    if part.last_exit_code is not None:
         # startsecs 0: an exit code counts even when it comes at once; launch.py spaces the starts out instead
-        values |= {"autorestart": "unexpected", "exitcodes": FENCED, "startsecs": 0}
-    return _section(f"program:{part}", values)
+        values |= {"autorestart": "unexpected", "exitcodes": part.last_exit_code, "startsecs": 0}
+    return _section(f"program:{part.name}", values)
 
 
 def _section(name: str, values: dict[str, object]) -> str:

@@ -18,8 +18,8 @@ from wardstream.database.connection import connect, scalar, trusted
 from wardstream.proof.verify import Report, verify
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.sources.replay_commands import replay_demo
-from wardstream.stack import airflow
 from wardstream.stack.env import stream_environment
+from wardstream.stack.parts import airflow
 from wardstream.stack.steps import Say
 from wardstream.stack.up import start
 from wardstream.stream.control import request
@@ -38,7 +38,7 @@ def demo(settings: Settings, mimic: Path | None, say: Say) -> Report:
     """Run the demo; verify's report. StackError, AirflowError or DemoError where a step fails."""
     start(settings, stream=True, say=say)
     replay_demo(settings, mimic)
-    if airflow.runs_here(settings):
+    if airflow.is_embedded(settings):
         api = AirflowApi(settings)
         api.wait_until_parsed([*AT_ONCE, DAYS], RUN_SECONDS)
         _run(api, AT_ONCE, say)
@@ -81,12 +81,3 @@ def _say_days(settings: Settings, say: Say) -> None:
                 for what in ("count(*)", "count(DISTINCT day)")
             )
             say(f"mart.{table}: {rows} rows on {days} days")
-
-
-def login(settings: Settings) -> list[str]:
-    """Where Airflow is and how to log in; nothing where it does not run."""
-    if not airflow.runs_here(settings):
-        return []
-    return [
-        f"{airflow.url(settings)}   Airflow: user {airflow.USER}, password {settings.password(airflow.USER_SECRET)}"
-    ]

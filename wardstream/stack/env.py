@@ -1,8 +1,12 @@
-"""Settings as environment variables: for the parts we start, for children of tests, and for a person's shell."""
+"""Settings as environment variables, for the parts we start and for children of tests; and texts without passwords.
+
+What a person's shell gets is in access.py.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 
@@ -12,7 +16,6 @@ from pydantic.fields import FieldInfo
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack import jars
 from wardstream.stack.java import java_env
-from wardstream.stack.parts import PARTS, elsewhere, ports
 
 BASE = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "USER")
 PASSED_ON = ("WARDSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "DATABASE_URL", "SPARK_", "PYTHON")
@@ -37,6 +40,8 @@ def faults_of_settings(error: ValidationError) -> list[str]:
 
 def plain(value: object) -> str:
     """A setting's value as text; a secret as itself."""
+    if isinstance(value, dict):
+        return json.dumps(value)
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
@@ -62,31 +67,6 @@ def base_environment(settings: Settings, with_java: bool) -> dict[str, str]:
     if with_java:
         base["PATH"] = java_env(settings)["PATH"]
     return base
-
-
-def shell_variables(settings: Settings) -> dict[str, str]:
-    """The connection settings for a shell; fails with FileNotFoundError before the first `up`.
-
-    BI's is among them where the database is ours: another server's administrator chooses that password.
-    """
-    bi = {} if "database" in elsewhere(settings) else {"WARDSTREAM_BI_DATABASE_URL": settings.bi_url}
-    shown = {
-        "DATABASE_URL": settings.writer_url,
-        "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url,
-        **bi,
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
-        # One with a password stays where it was set: without it, in a shell, it would win over that.
-        **({} if "@" in settings.schema_registry_url else {"SCHEMA_REGISTRY_URL": settings.registry}),
-    }
-    every = environment(settings)
-    own_ports = {name for part in PARTS for name in ports(settings, part)}
-    kept = ("WARDSTREAM_STATE_DIR", "WARDSTREAM_CACHE_DIR", "WARDSTREAM_SHORT_DIR")
-    return shown | {name: value for name, value in every.items() if name in own_ports or name in kept}
-
-
-def export_lines(variables: dict[str, str]) -> list[str]:
-    """Lines that a POSIX shell can eval, whatever the values hold."""
-    return [f"export {name}='" + value.replace("'", "'\"'\"'") + "'" for name, value in variables.items()]
 
 
 def redact(text: str, settings: Settings) -> str:

@@ -22,7 +22,7 @@ from wardstream.stack.errors import StackError
 from wardstream.stack.paths import locked
 
 LISTS_DIR = Path(__file__).parent / "jars"
-LISTS = ("kafka", "spark", "registry")
+LISTS = tuple(sorted(file.stem for file in LISTS_DIR.glob("*.txt")))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Folder:
 
 
 def fetch(settings: Settings, progress: Callable[[str], None] = lambda _: None, names: Iterable[str] = LISTS) -> None:
-    """Bring the lists into the cache: fetch what is missing, verify, unpack the registry. Quick when all is there."""
+    """Bring the lists into the cache: fetch what is missing and verify it. Quick when all is there."""
     names = list(names)
     try:
         with locked(settings.cache_dir, "jars", wait=True), ThreadPoolExecutor(len(names)) as pool:
@@ -144,24 +144,24 @@ def _fetch_one(settings: Settings, name: str, progress: Callable[[str], None]) -
             file.replace(cache.path / file.name)
         cache.remember()
         shutil.rmtree(partial)
-    if name == "registry":
-        _unpack(settings, cache)
 
 
-def _unpack(settings: Settings, cache: _Folder) -> None:
-    target = registry_home(settings)
-    if target.exists():
-        return
-    fresh = target.with_name(f"{target.name}.part")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with tarfile.open(cache.path / cache.artifacts[0].file) as archive:
-        archive.extractall(fresh, filter="data")
-    fresh.rename(target)
+def unpack(settings: Settings, name: str) -> None:
+    """Unpack the archive that is the first line of a list; done once."""
+    target = unpacked(settings, name)
+    with locked(settings.cache_dir, "jars", wait=True):
+        if target.exists():
+            return
+        fresh = target.with_name(f"{target.name}.part")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with tarfile.open(paths(settings, name)[0]) as archive:
+            archive.extractall(fresh, filter="data")
+        fresh.rename(target)
 
 
-def registry_home(settings: Settings) -> Path:
-    """The unpacked registry."""
-    return settings.cache_dir / f"registry-{read_list('registry')[0].version}"
+def unpacked(settings: Settings, name: str) -> Path:
+    """Where `unpack` puts it."""
+    return settings.cache_dir / f"{name}-{read_list(name)[0].version}"
 
 
 def classpath(settings: Settings, name: str) -> str:

@@ -20,13 +20,14 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PR_SET_PDEATHSIG = 1
 SETTLE_SECONDS = 5.0
 END_SECONDS = 10.0
 TRIES = 20
 PROC = Path("/proc")
+VARIABLE = b"WARDSTREAM_PART="
 
 
 def main(file: Path) -> None:
@@ -101,8 +102,37 @@ def _started(pid: int) -> str:
     return (_stat(pid) or [""] * 20)[19]
 
 
-def members(life: Path, marker: str) -> list[int]:
-    """The processes of a part's life by its file, parents first, without ourselves; none where there is no /proc."""
+class Process(NamedTuple):
+    """What is asked of a living process."""
+
+    parent: int
+    session: int
+    started: int
+    marker: bytes
+    """The value of WARDSTREAM_PART in its environment; empty where it cannot be read."""
+
+
+def processes() -> dict[int, Process]:
+    """All living processes by number, from one look at /proc; none where there is no /proc."""
+    found = {}
+    for entry in PROC.iterdir() if PROC.is_dir() else []:
+        stat = _stat(int(entry.name)) if entry.name.isdigit() else []
+        if stat and stat[0] not in "ZX":
+            found[int(entry.name)] = Process(int(stat[1]), int(stat[3]), int(stat[19]), _marker(entry))
+    return found
+
+
+def _marker(entry: Path) -> bytes:
+    try:
+        variables = (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return b""
+    return next((each.removeprefix(VARIABLE) for each in variables if each.startswith(VARIABLE)), b"")
+
+
+def members(life: Path, marker: str, seen: dict[int, Process] | None = None) -> list[int]:
+    """The processes of a part's life by its file, parents first, without ourselves; `seen`: by an earlier look."""
+    seen = processes() if seen is None else seen
     try:
         was: dict[str, Any] = json.loads(life.read_text())
     except (FileNotFoundError, ValueError):
@@ -111,30 +141,16 @@ def members(life: Path, marker: str) -> list[int]:
     if session is not None and _started(session) not in ("", was["started"]):
         session = None  # somebody else has this number now, which it cannot while a process of the session lives
     children: dict[int, list[int]] = {}
-    ages: dict[int, tuple[int, int]] = {}
-    found = []
-    for entry in PROC.iterdir() if PROC.is_dir() else []:
-        stat = _stat(int(entry.name)) if entry.name.isdigit() else []
-        if stat and stat[0] not in "ZX":
-            pid = int(entry.name)
-            children.setdefault(int(stat[1]), []).append(pid)
-            ages[pid] = int(stat[19]), pid
-            if int(stat[3]) == session or _has_marker(entry, marker):
-                found.append(pid)
+    for pid, process in seen.items():
+        children.setdefault(process.parent, []).append(pid)
+    found = [pid for pid, each in seen.items() if each.session == session or each.marker == marker.encode()]
     every: set[int] = set()
     while found:
         pid = found.pop()
         if pid not in every:
             every.add(pid)
             found += children.get(pid, [])
-    return sorted(every - {os.getpid()}, key=ages.__getitem__)
-
-
-def _has_marker(entry: Path, marker: str) -> bool:
-    try:
-        return f"WARDSTREAM_PART={marker}".encode() in (entry / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    return sorted(every - {os.getpid()}, key=lambda pid: (seen[pid].started, pid))
 
 
 def _end_all(life: Path, marker: str) -> None:

@@ -1,7 +1,7 @@
 """The process manager (supervisord): starting it, asking it, and ending whatever a killed one left behind.
 
-It runs detached, listens on a Unix socket that only we can open, and starts a part again when it dies. Which parts
-there are and in which order they start is not its business: see up.py.
+It runs detached, listens on a Unix socket that only we can open, and restarts a part when it dies. Beside the parts it
+runs the memory guard (memory_guard.py). In which order parts start is not its business: see up.py.
 """
 
 from __future__ import annotations
@@ -11,27 +11,41 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import xmlrpc.client
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from wardstream.settings import Settings
-from wardstream.stack import postgres
-from wardstream.stack.config import launch_file, life_file, manager_config
+from wardstream.stack.config import MEMORY_GUARD, manager_config
 from wardstream.stack.env import base_environment, redact
 from wardstream.stack.errors import StackError
-from wardstream.stack.launch import members
-from wardstream.stack.parts import AIRFLOW_PARTS, PARTS, PORTS, Launch, ports
-from wardstream.stack.paths import folder, log_file, make_outside_dir, outside_dir, run_dir, socket_file
+from wardstream.stack.launch import Process, members, processes
+from wardstream.stack.part import Launch, Part
+from wardstream.stack.parts import PARTS, named
+from wardstream.stack.paths import (
+    folder,
+    launch_file,
+    life_file,
+    log_file,
+    make_outside_dir,
+    outside_dir,
+    run_dir,
+    socket_file,
+)
 
 START_SECONDS = 10.0
+NO_SETTINGS = ("PATH", "WARDSTREAM_WITH", "WARDSTREAM_PART_PORTS", "WARDSTREAM_MEMORY_LIMITS")
+"""Variables that no part is restarted for: PATH differs between a shell in the virtual environment and make, and the
+others say nothing to a part that another line of its launch file does not."""
 ALIVE = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 
 
@@ -68,13 +82,34 @@ def states(settings: Settings) -> dict[str, State]:
     return {
         info["name"]: State(info["statename"], info["pid"], float(info["now"] - info["start"] if info["pid"] else 0))
         for info in _rpc(settings).getAllProcessInfo()
+        if info["name"] != MEMORY_GUARD
     }
 
 
+def alive(settings: Settings) -> set[str]:
+    """The names of the parts that run, or that the process manager is about to restart."""
+    return {name for name, state in states(settings).items() if state.name in ALIVE}
+
+
+def pid_of(settings: Settings, part: str) -> int | None:
+    """The pid of one part, if it has one."""
+    state = states(settings).get(part)
+    return state.pid if state and state.pid else None
+
+
 def ensure_running(settings: Settings) -> None:
-    """Start the process manager if it does not run."""
-    if manager_pid(settings) is not None:
-        return
+    """Start the process manager and its memory guard if they do not run."""
+    if manager_pid(settings) is None:
+        _start_manager(settings)
+    if not any(
+        info["name"] == MEMORY_GUARD and info["statename"] in ALIVE for info in _rpc(settings).getAllProcessInfo()
+    ):
+        guard = Path(__file__).with_name("memory_guard.py")
+        argv = [sys.executable, "-I", str(guard), str(run_dir(settings))]
+        _start(settings, _MemoryGuard(), Launch(argv, cwd=run_dir(settings)))
+
+
+def _start_manager(settings: Settings) -> None:
     if socket_file(settings).parent == outside_dir(settings):
         make_outside_dir(settings)
     socket_file(settings).unlink(missing_ok=True)
@@ -91,16 +126,30 @@ def ensure_running(settings: Settings) -> None:
         time.sleep(0.05)
 
 
-def _spec(settings: Settings, part: str, launch: Launch) -> dict[str, object]:
+class _MemoryGuard(Part):
+    """Started like a part, so that it is swept like one; it limits the others."""
+
+    name = MEMORY_GUARD
+
+    def most_memory(self, settings: Settings) -> int:
+        """It does not watch itself."""
+        return 0
+
+
+def _spec(settings: Settings, part: Part, launch: Launch) -> dict[str, object]:
     return {
         **asdict(launch),
         "cwd": str(launch.cwd),
         "user": list(launch.user) if launch.user else None,
         "env": dict(launch.env),
         "orphan_signal": int(launch.orphan_signal),
-        "marker": marker(settings, part),
-        "ports": ports(settings, part),
-        "pause": 1.0 if part == "stream" else 0.0,
+        "marker": marker(settings, part.name),
+        "ports": part.port_variables(settings),
+        "pause": 0.0 if part.last_exit_code is None else 1.0,
+        "memory_limit": part.memory_limit(settings),
+        # for the memory guard
+        "stop_signal": int(signal.SIGKILL if part.left_at_once else part.stop_signal),
+        "stop_seconds": part.stop_seconds,
     }
 
 
@@ -110,39 +159,44 @@ def same_launch(settings: Settings, part: str, launch: Launch) -> bool:
         before = json.loads(launch_file(settings, part).read_text())
     except (FileNotFoundError, ValueError):
         return False
-    now = _spec(settings, part, replace(launch, env=_settings_in(launch.env)))
+    now = _spec(settings, named(part), replace(launch, env=_settings_in(launch.env)))
     before["env"] = _settings_in(before.get("env", {}))
     return all(before.get(key) == value for key, value in now.items())
 
 
 def _settings_in(env: Mapping[str, str]) -> dict[str, str]:
-    """Without PATH, which differs between a shell in the virtual environment and make."""
-    return {name: value for name, value in env.items() if name != "PATH"}
+    return {name: value for name, value in env.items() if name not in NO_SETTINGS}
 
 
 def start(settings: Settings, part: str, launch: Launch) -> None:
     """Have the process manager start a part and keep it running; does not wait until it is ready."""
-    base = base_environment(settings, with_java=part == "stream")
+    _start(settings, named(part), launch)
+    _remember(settings, named(part))
+
+
+def _start(settings: Settings, part: Part, launch: Launch) -> None:
+    base = base_environment(settings, with_java=False)
     spec = {**_spec(settings, part, launch), "base": base, "manager": manager_pid(settings)}
-    file = launch_file(settings, part)
+    file = launch_file(settings, part.name)
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds passwords
     with os.fdopen(handle, "w") as stream:
         json.dump(spec, stream, indent=1)
-    _remember(settings, part)
     with contextlib.suppress(FileNotFoundError):
         file.with_suffix(".started").unlink()
     try:
-        _rpc(settings).startProcess(part, False)
+        _rpc(settings).startProcess(part.name, False)
     except xmlrpc.client.Fault as fault:
+        if "BAD_NAME" in fault.faultString:
+            why = "the process manager was started by a version of Wardstream that has no such part"
+            raise StackError(part.name, why, "wardstream down; wardstream up") from fault
         if "ALREADY_STARTED" not in fault.faultString:
-            raise StackError(part, fault.faultString, f"wardstream logs {part}") from fault
+            raise StackError(part.name, fault.faultString, f"wardstream logs {part.name}") from fault
 
 
-def _remember(settings: Settings, part: str) -> None:
-    """Keep a part's ports for the commands after this one (`settings.PortsOfLastStart`)."""
-    chosen = {name: getattr(settings, name) for name in PORTS.get(part, ())}
-    if chosen:
-        (folder(settings, "ports") / f"{part}.json").write_text(json.dumps(chosen))
+def _remember(settings: Settings, part: Part) -> None:
+    """Keep a part's ports for the commands after this one (`settings.LastStart`)."""
+    if chosen := part.port_numbers(settings):
+        (folder(settings, "ports") / f"{part.name}.json").write_text(json.dumps(chosen))
 
 
 def stop(settings: Settings, part: str) -> None:
@@ -157,9 +211,9 @@ def stop(settings: Settings, part: str) -> None:
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in fault.faultString:
                 raise StackError(part, fault.faultString, "wardstream down") from fault
-    abrupt = part in AIRFLOW_PARTS
-    end(family, grace=0.0 if abrupt else 2.0, ask=not abrupt)
-    end(_left_by(settings, part), grace=0.0, ask=False)
+    of_part = named(part)
+    end(family, 0.0 if of_part.left_at_once else 2.0, None if of_part.left_at_once else of_part.stop_signal)
+    end(_left_by(settings, part), 0.0, None)
 
 
 def shut_down(settings: Settings) -> None:
@@ -169,7 +223,7 @@ def shut_down(settings: Settings) -> None:
         process = psutil.Process(pid)
         with contextlib.suppress(xmlrpc.client.Error, OSError, http.client.HTTPException):
             _rpc(settings).shutdown()
-        end([process], grace=5.0, ask=False)
+        end([process], 5.0, None)
     end_leftovers(settings, grace=5.0)
     socket_file(settings).unlink(missing_ok=True)
     shutil.rmtree(settings.state_dir / "run", ignore_errors=True)
@@ -181,17 +235,16 @@ def marker(settings: Settings, part: str) -> str:
 
 
 def leftovers(settings: Settings) -> list[psutil.Process]:
-    """Processes of this stack whose process manager is gone: of a part's life, PostgreSQL by its pid file."""
-    found = [process for part in PARTS for process in _left_by(settings, part)]
+    """Processes of this stack whose process manager is gone: of a part's life, and what a part knows by itself."""
+    seen = processes()
+    names = [*(part.name for part in PARTS), MEMORY_GUARD]
+    found = [process for name in names for process in _left_by(settings, name, seen)]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             _, _, place = process.environ().get("WARDSTREAM_PART", "").partition("@")
             if place == str(settings.state_dir) and process.pid != os.getpid() and process not in found:
                 found.append(process)
-    # PostgreSQL writes its title over its environment
-    server = postgres.running(postgres.home(settings) / "data") if settings.state_dir.exists() else None
-    if server is not None:
-        found.append(server)
+    found += [process for part in PARTS for process in part.strays(settings) if process not in found]
     with contextlib.suppress(FileNotFoundError, ValueError, psutil.Error):
         process = psutil.Process(int((settings.state_dir / "run" / "manager.pid").read_text()))
         if str(settings.state_dir / "run" / "manager.conf") in process.cmdline():
@@ -200,21 +253,25 @@ def leftovers(settings: Settings) -> list[psutil.Process]:
 
 
 def end_leftovers(settings: Settings, grace: float) -> int:
-    """End every leftover, and say how many there were.
-
-    Those of Airflow are killed at once, parents first: a task that sees its child ended reports a failure if it can,
-    but it was only interrupted, and is to be repeated when Airflow runs again.
-    """
+    """End every leftover, and say how many there were. What need not be asked is killed first."""
     count = len(leftovers(settings))
-    end([process for part in AIRFLOW_PARTS for process in _left_by(settings, part)], grace=0.0, ask=False)
-    end(leftovers(settings), grace)
-    end(leftovers(settings), grace=0.0, ask=False)  # what those started meanwhile
+    for part in PARTS:
+        if part.left_at_once:
+            end(_left_by(settings, part.name), 0.0, None)
+    asked: list[psutil.Process] = []
+    for part in PARTS:
+        own = [*_left_by(settings, part.name), *part.strays(settings)]
+        end(own, None, part.stop_signal)
+        asked += own
+    end([process for process in leftovers(settings) if process not in asked], None, signal.SIGTERM)
+    end(leftovers(settings), grace, None)
+    end(leftovers(settings), 0.0, None)  # what those started meanwhile
     return count
 
 
-def _left_by(settings: Settings, part: str) -> list[psutil.Process]:
+def _left_by(settings: Settings, part: str, seen: dict[int, Process] | None = None) -> list[psutil.Process]:
     found = []
-    for pid in members(life_file(settings, part), marker(settings, part)):
+    for pid in members(life_file(settings, part), marker(settings, part), seen):
         with contextlib.suppress(psutil.Error):
             found.append(psutil.Process(pid))
     return found
@@ -228,13 +285,18 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def end(processes: list[psutil.Process], grace: float, ask: bool = True) -> None:
-    """Wait for processes to end; ask them first unless they know already; kill those that do not in time."""
+def end(processes: list[psutil.Process], grace: float | None, ask: signal.Signals | None) -> None:
+    """Ask processes to end by a signal, unless they know already; after `grace` seconds kill those that are left.
+
+    With None for `grace` they are asked only.
+    """
     alive = [process for process in processes if process.is_running()]
-    for process in alive if ask else []:
+    for process in alive:
         with contextlib.suppress(psutil.Error):
-            # a PostgreSQL server that is asked with TERM waits for its clients
-            process.send_signal(2 if process.name() == "postgres" else 15)
+            if ask is not None:
+                process.send_signal(ask)
+    if grace is None:
+        return
     if grace:
         _, late = psutil.wait_procs(alive, timeout=grace)
         alive = [process for process in alive if process in late]  # in the order given, which wait_procs loses

@@ -8,46 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 import psutil
 
 from wardstream.settings import Settings
-from wardstream.stack.config import life_file
-from wardstream.stack.launch import members
+from wardstream.stack.config import MEMORY_GUARD
+from wardstream.stack.launch import Process, members, processes
 from wardstream.stack.manager import marker
+from wardstream.stack.memory_guard import process_memory
 from wardstream.stack.parts import PARTS
+from wardstream.stack.paths import life_file
 
 
 def memory_by_part(settings: Settings) -> dict[str, int]:
-    """Bytes by part, of those that run on this machine; `manager` is the process manager itself."""
-    found = {part: part_memory(settings, part) for part in PARTS}
+    """Bytes by part, of those that run on this machine; `manager` is the process manager with its memory guard."""
+    seen = processes()
+    found = {part.name: part_memory(settings, part.name, seen) for part in PARTS}
     with contextlib.suppress(OSError, ValueError, psutil.Error):
         # by its file and not by asking it: it may be busy, and who looks must not wait
         pid = int((settings.state_dir / "run" / "manager.pid").read_text())
         if str(settings.state_dir / "run" / "manager.conf") in psutil.Process(pid).cmdline():
-            found["manager"] = process_memory(pid)
+            found["manager"] = process_memory(pid) + part_memory(settings, MEMORY_GUARD, seen)
     return {part: size for part, size in found.items() if size}
 
 
-def part_memory(settings: Settings, part: str) -> int:
+def part_memory(settings: Settings, part: str, seen: dict[int, Process]) -> int:
     """Bytes of a part's whole process family; 0 where none of it runs on this machine."""
     mark = marker(settings, part)
-    pids = members(life_file(settings, part), mark)
+    pids = members(life_file(settings, part), mark, seen)
     if os.environ.get("WARDSTREAM_PART") == mark:
         pids.append(os.getpid())  # we are of it, and `members` leaves us out
     return sum(map(process_memory, pids))
-
-
-def process_memory(pid: int) -> int:
-    """Bytes of one process: PSS where it can be read, else RSS; 0 when it is gone."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0

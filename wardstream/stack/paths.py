@@ -39,6 +39,16 @@ def log_file(settings: Settings, part: str) -> Path:
     return folder(settings, "logs", 0o700) / f"{part}.log"
 
 
+def launch_file(settings: Settings, part: str) -> Path:
+    """The file with a part's command, written at each start."""
+    return run_dir(settings) / f"{part}.json"
+
+
+def life_file(settings: Settings, part: str) -> Path:
+    """The file in which launch.py says which process a part is, written at each start."""
+    return settings.state_dir / "run" / f"{part}.life"  # beside launch_file, but asking for it makes no folder
+
+
 def outside_dir(settings: Settings) -> Path:
     """The path of the folder outside the state folder; it need not exist."""
     digest = hashlib.sha256(os.fsencode(settings.state_dir)).hexdigest()[:12]

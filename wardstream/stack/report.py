@@ -4,24 +4,20 @@ figures by topic; and what all of it takes of this machine's memory. How it look
 from __future__ import annotations
 
 import http.client
-import importlib.metadata
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
 
-from wardstream.database.connection import connect
-from wardstream.kafka.health import kafka_answers
-from wardstream.registry.health import registry_answers
 from wardstream.settings import Settings
 from wardstream.stack import manager
 from wardstream.stack.errors import StackError
 from wardstream.stack.memory import memory_by_part
-from wardstream.stack.parts import elsewhere, embedded_parts, ports
-from wardstream.stack.up import MODULES
+from wardstream.stack.part import Part
+from wardstream.stack.parts import PARTS, embedded, stream
 from wardstream.watch.figures import Figures, Quarantined, Topic, figures
 from wardstream.watch.status import shown
 
@@ -69,30 +65,40 @@ class Report:
         }
 
 
-def version(part: str) -> str:
-    """The pinned version of a part; the stream's is Spark's."""
-    if part == "stream":
-        return importlib.metadata.version("pyspark")
-    return MODULES[part].version()
+def present(settings: Settings, running: Iterable[str]) -> list[Part]:
+    """The parts that are to run here, and those optional ones that do run, whoever turned them on."""
+    here = embedded(settings)
+    return [part for part in PARTS if part in here or (part.optional and part.name in running)]
 
 
 def report(settings: Settings) -> Report:
-    """Look at everything: all parts that run here, in the order of their start, then the servers elsewhere."""
+    """Look at everything: all parts that run here, in the order of their list, then the servers elsewhere."""
     states = _states(settings)
-    parts, others = embedded_parts(settings), elsewhere(settings)
-    with ThreadPoolExecutor(len(parts) + len(others) + 2) as pool:
+    here = present(settings, (name for name, state in states.items() if state.name in manager.ALIVE))
+    others = [part for part in PARTS if part.elsewhere(settings)]
+    with ThreadPoolExecutor(len(here) + len(others) + 2) as pool:
         found = pool.submit(_figures, settings)
         memory = pool.submit(memory_by_part, settings)
-        health = {part: pool.submit(_ready, settings, part) for part in parts if part != "stream"}
-        answers = {part: pool.submit(ANSWERS[part], settings) for part in others}
+        # of the stream the figures say how it is
+        health = {part.name: pool.submit(_ready, settings, part) for part in here if part.name != stream.NAME}
+        answers = {part.name: pool.submit(part.answers_elsewhere, settings) for part in others}
         seen, sizes = found.result(), memory.result()
-        here = [
-            _row(settings, part, states.get(part), sizes.get(part), seen, part in health and health[part].result())
-            for part in parts
+        rows = [
+            _row(
+                settings,
+                part,
+                states.get(part.name),
+                sizes.get(part.name),
+                seen,
+                part.name in health and health[part.name].result(),
+            )
+            for part in here
         ]
-    there = [Row(part, "elsewhere", answers[part].result(), address=address) for part, address in others.items()]
+    rows += [
+        Row(part.server, "elsewhere", answers[part.name].result(), address=part.elsewhere(settings)) for part in others
+    ]
     return Report(
-        parts=here + there,
+        parts=rows,
         topics=seen.topics if seen else [],
         quarantine=seen.quarantine if seen else [],
         quarantine_is_cut=bool(seen and seen.quarantine_is_cut),
@@ -108,27 +114,11 @@ def _states(settings: Settings) -> dict[str, manager.State]:
         return {}  # it ended while it was asked
 
 
-def _ready(settings: Settings, part: str) -> bool:
+def _ready(settings: Settings, part: Part) -> bool:
     try:
-        return bool(MODULES[part].ready(settings))
+        return part.ready(settings)
     except (StackError, FileNotFoundError):
         return False
-
-
-def _database_answers(settings: Settings) -> bool:
-    try:
-        with connect(settings.database_url, "wardstream status") as conn:
-            conn.execute("SELECT 1")
-    except psycopg.Error:
-        return False
-    return True
-
-
-ANSWERS: dict[str, Callable[[Settings], bool]] = {
-    "database": _database_answers,
-    "kafka": kafka_answers,
-    "registry": registry_answers,
-}
 
 
 def _figures(settings: Settings) -> Figures | None:
@@ -139,21 +129,21 @@ def _figures(settings: Settings) -> Figures | None:
 
 
 def _row(
-    settings: Settings, part: str, state: manager.State | None, memory: int | None, seen: Figures | None, ready: bool
+    settings: Settings, part: Part, state: manager.State | None, memory: int | None, seen: Figures | None, ready: bool
 ) -> Row:
     name = state.name.lower() if state else "stopped"
     row = Row(
-        part=part,
+        part=part.name,
         # an exit by itself that is not started again, or starts that failed too often
         state={"exited": "ended", "fatal": "failed", "backoff": "restarting"}.get(name, name),
         healthy=name == "running" and ready,
         pid=state.pid if state and state.pid else None,
-        port=next(iter(ports(settings, part).values()), None),
-        version=version(part),
+        port=part.port(settings),
+        version=part.version(),
         uptime_s=round(state.uptime, 1) if state and state.pid else None,
         memory_bytes=memory,
     )
-    return _with_stream(row, seen) if part == "stream" and seen else row
+    return _with_stream(row, seen) if part.name == stream.NAME and seen else row
 
 
 def _with_stream(row: Row, seen: Figures) -> Row:

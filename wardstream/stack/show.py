@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wardstream.stack.parts.stream import NAME
 from wardstream.stack.report import Report
 from wardstream.watch.figures import MOST_QUARANTINED
 
@@ -22,7 +23,7 @@ def tables(report: Report) -> RenderableType:
         if row.address:  # under the table: the addresses of a cluster are too long for a column
             there.append(Text(f"{row.part}: {row.address.replace(',', ', ')}"))
     if report.blocked_by:
-        state = next((row.state for row in report.parts if row.part == "stream"), "blocked")
+        state = next((row.state for row in report.parts if row.part == NAME), "blocked")
         there.append(Text(f"the stream is {state}: {report.blocked_by}", style="yellow"))
     if report.topics:
         there += ["", _topics(report)]

@@ -16,17 +16,22 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from wardstream.settings import Settings, get_settings
-from wardstream.stack import airflow, manager, paths, report, up
-from wardstream.stack.env import export_lines, redact, shell_variables
+from wardstream.stack import access, manager, paths, report, up
+from wardstream.stack.config import MEMORY_GUARD
+from wardstream.stack.env import redact
 from wardstream.stack.errors import StackError, no_traceback
 from wardstream.stack.parts import PARTS
+from wardstream.stack.parts.postgres import check_passwords
 from wardstream.stack.show import tables
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Hospital events from Kafka into PostgreSQL, each exactly once; up and down run all of it on this machine.",
 )
-FILES = (*PARTS, "airflow-migrate", "manager")
+FILES = tuple(dict.fromkeys([*(name for part in PARTS for name in (part.name, *part.logs)), "manager", MEMORY_GUARD]))
+"""The names of the logs."""
+WIDTH = max(map(len, FILES))
+OPTIONAL = ", ".join(part.name for part in PARTS if part.optional) or "none in this version"
 
 
 def _fail(settings: Settings, error: Exception) -> NoReturn:
@@ -49,9 +54,18 @@ def _one_line_errors(settings: Settings) -> Iterator[None]:
 @app.command(name="up")
 def up_command(
     stream: Annotated[bool, typer.Option(help="Start the stream as well.")] = True,
+    with_parts: Annotated[
+        str | None, typer.Option("--with", metavar="NAME[,NAME]", help=f"Optional parts to have: {OPTIONAL}.")
+    ] = None,
 ) -> None:
-    """Start what does not run yet, and wait until all is ready."""
+    """Start what does not run yet, and wait until all is ready.
+
+    Which optional parts there are is remembered: a later `up` keeps them,
+    `--with` names all that there are from then on, `--with none` ends them.
+    """
     settings = get_settings()
+    if with_parts is not None:
+        settings = settings.model_copy(update={"with_parts": with_parts})
     with _one_line_errors(settings):
         up.start(settings, stream, typer.echo)
     typer.echo("the stack is up; `wardstream status` shows it, `wardstream env` the connection settings")
@@ -124,8 +138,10 @@ def logs(
     chosen = [part] if part else list(FILES)
     with _one_line_errors(settings):
         for name in chosen:
+            if not part and not paths.log_file(settings, name).exists():
+                continue  # such as an optional part that never was
             for line in manager.last_lines(settings, name, lines).splitlines():
-                typer.echo(line if part else f"{name:<13}| {line}")
+                typer.echo(line if part else f"{name:<{WIDTH}}| {line}")
         if follow:
             with contextlib.suppress(KeyboardInterrupt):
                 _follow(settings, chosen)
@@ -145,7 +161,7 @@ def _follow(settings: Settings, chosen: list[str]) -> None:
                     text = redact(stream.read(), settings)
                 positions[name] = size
                 for line in text.splitlines():
-                    typer.echo(line if len(chosen) == 1 else f"{name:<13}| {line}")
+                    typer.echo(line if len(chosen) == 1 else f"{name:<{WIDTH}}| {line}")
         time.sleep(0.3)
 
 
@@ -164,7 +180,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         paths.remove(settings)
     typer.echo("deleted; `wardstream up` starts with nothing")
     try:
-        up.check_passwords(settings)
+        check_passwords(settings)
     except StackError as error:  # said now, since the next `up` would say it
         typer.echo(str(error))
 
@@ -175,7 +191,8 @@ def env() -> None:
     settings = get_settings()
     with _one_line_errors(settings):
         try:
-            lines = export_lines({**shell_variables(settings), **airflow.shell_variables(settings)})
+            here = report.present(settings, manager.alive(settings))
+            lines = access.export_lines(access.shell_variables(settings, here))
         except FileNotFoundError as error:
             raise StackError("env", "there are no passwords yet", "wardstream up") from error
         for line in lines:

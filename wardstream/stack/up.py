@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import psutil
-from psycopg.conninfo import conninfo_to_dict
 
-from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack import airflow, jars, kafka, manager, paths, postgres, registry
-from wardstream.stack.env import stream_environment
+from wardstream.settings import Settings
+from wardstream.stack import environments, jars, manager, parts, paths
 from wardstream.stack.errors import StackError, no_traceback, says_no_space
-from wardstream.stack.parts import AIRFLOW_PARTS, Launch, Server, embedded_parts, is_embedded, ports
+from wardstream.stack.part import Part
+from wardstream.stack.parts import stream as stream_part
 from wardstream.stack.steps import Say, Step, run_steps, wait_until
 
-READY_SECONDS = {"postgres": 60.0, "kafka": 60.0, "registry": 90.0, "stream": 120.0}
-READY_SECONDS |= dict.fromkeys(AIRFLOW_PARTS, 120.0)
-AGAIN = ", started again: its settings or its environment changed"
-MODULES: dict[str, Server] = {"postgres": postgres, "kafka": kafka, "registry": registry, **airflow.PARTS}
+RESTARTED = ", restarted: its settings or its environment changed"
 
 
 def _quiet(_: str) -> None:
@@ -39,17 +33,35 @@ def start(settings: Settings, stream: bool = True, say: Say = _quiet) -> None:
             ended = manager.end_leftovers(settings, grace=10.0)
             if ended:
                 say(f"          ended {ended} processes that a killed process manager left behind")
-        check_databases(settings)
-        check_passwords(settings)
-        parts = embedded_parts(settings)
-        check_ports(settings, parts)
+        parts.check_names(settings)
+        for part in parts.PARTS:
+            part.check(settings)
+        here = parts.embedded(settings)
+        _stop_what_is_off(settings, here, say)
+        _remember_optional(settings)  # also when a port is busy: the line that moves it does not name them again
+        check_ports(settings, here)
         manager.ensure_running(settings)
-        run_steps(_steps(settings, parts, stream, say), say)
+        run_steps(_steps(settings, here, stream, say), say)
 
 
-def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list[Step]:
+def _stop_what_is_off(settings: Settings, here: Sequence[Part], say: Say) -> None:
+    """Optional parts that run and that nobody asks for any more."""
+    running = manager.alive(settings)
+    for part in reversed(parts.PARTS):
+        if part.optional and part.name in running and part not in here:
+            manager.stop(settings, part.name)
+            say(f"          stopped {part.name}, which is no longer asked for")
+
+
+def _remember_optional(settings: Settings) -> None:
+    """Keep which optional parts there are for the commands after this one (`settings.LastStart`)."""
+    (paths.folder(settings, ".") / "with.txt").write_text(",".join(sorted(settings.optional_parts)) + "\n")
+
+
+def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> list[Step]:
     def fetch(_: threading.Event) -> str:
-        jars.fetch(settings, lambda text: say(f"          {text}"))
+        names = sorted({name for part in here for name in part.jars})
+        jars.fetch(settings, lambda text: say(f"          {text}"), names)
         return "verified"
 
     def migrate(_: threading.Event) -> str:
@@ -69,103 +81,64 @@ def _steps(settings: Settings, parts: list[str], stream: bool, say: Say) -> list
 
         return "; ".join(register_all(settings).findings) or "registered"
 
-    needs = {"postgres": [], "kafka": ["jars"], "registry": ["jars", "postgres"]}
-    steps = [Step("jars", [], fetch)]
-    if AIRFLOW_PARTS[0] in parts:
-        # nothing else waits for these; they wait for their database, and until the servers have had the processors
-        steps.append(Step("airflow-db", ["postgres"], lambda _: airflow.migrate(settings)))
-        needs |= {part: ["airflow-db", "kafka", "registry"] for part in AIRFLOW_PARTS}
-    for name in needs:
-        if name in parts:
-            steps.append(Step(name, needs[name], lambda stop, part=name: _start_server(settings, part, stop)))  # type: ignore[misc]
-    steps.append(Step("migrate", ["postgres"], migrate))
-    steps.append(Step("topics", ["kafka"], topics))
-    steps.append(Step("schemas", ["registry"], schemas))
-    if stream:
-        others = [step.name for step in steps if step.name not in (*AIRFLOW_PARTS, "airflow-db")]
-        steps.append(Step("stream", others, lambda stop: _start_stream(settings, stop)))
-    return steps
+    steps = {
+        # on our servers or on those elsewhere
+        "jars": Step("jars", [], fetch),
+        "migrate": Step("migrate", ["postgres"], migrate),
+        "topics": Step("topics", ["kafka"], topics),
+        "schemas": Step("schemas", ["registry"], schemas),
+    }
+    for part in here:
+        if part.name == stream_part.NAME and not stream:
+            continue
+        steps |= {step.name: step for step in part.steps(settings)}
+        packages = f"{part.name}-packages"
+        if part.requirements:
+            steps[packages] = _packages_step(settings, part, packages, say)
+        steps[part.name] = _start_step(settings, part, packages)
+    return list(steps.values())
 
 
-def _start_server(settings: Settings, part: str, stop: threading.Event) -> str:
-    module = MODULES[part]
-    state = manager.states(settings).get(part)
-    running = state is not None and state.name in manager.ALIVE
-    if not running and hasattr(module, "prepare"):
-        module.prepare(settings)
-    launch: Launch = module.launch(settings)
-    again = ""
-    if running and not manager.same_launch(settings, part, launch):
-        if part not in AIRFLOW_PARTS:
-            raise StackError(part, "it runs with other settings", "wardstream down; wardstream up")
-        manager.stop(settings, part)
-        running, again = False, AGAIN
+def _packages_step(settings: Settings, part: Part, name: str, say: Say) -> Step:
+    def install(_: threading.Event) -> str:
+        return environments.install(settings, part, lambda text: say(f"          {text}"))
+
+    return Step(name, [], install)
+
+
+def _start_step(settings: Settings, part: Part, packages: str) -> Step:
+    return Step(part.name, [packages, *part.needs, *part.after], lambda stop: _start(settings, part, stop))
+
+
+def _start(settings: Settings, part: Part, stop: threading.Event) -> str:
+    running = part.name in manager.alive(settings)
     if not running:
-        manager.start(settings, part, launch)
-    _wait_ready(settings, part, module.ready, stop)
-    if part == "postgres":
-        postgres.bootstrap(settings)
-    where = "".join(f" on port {port}" for port in [*ports(settings, part).values()][:1])
-    return f"{'runs' if running else 'ready'}{where}{again}"
-
-
-def _start_stream(settings: Settings, stop: threading.Event) -> str:
-    launch = stream_launch(settings)
-    state = manager.states(settings).get("stream")
-    running = state is not None and state.name in manager.ALIVE
-    again = ""
-    if running and not manager.same_launch(settings, "stream", launch):
-        manager.stop(settings, "stream")
-        running, again = False, AGAIN
+        part.prepare(settings)
+    launch = part.launch(settings)
+    restarted = ""
+    if running and not manager.same_launch(settings, part.name, launch):
+        if not part.follows_settings:
+            raise StackError(part.name, "it runs with other settings", "wardstream down; wardstream up")
+        manager.stop(settings, part.name)
+        running, restarted = False, RESTARTED
     if not running:
-        manager.start(settings, "stream", launch)
-    _wait_ready(settings, "stream", stream_ready, stop)
-    return (_purpose_in_words(settings) or ("runs" if running else "ready")) + again
+        manager.start(settings, part.name, launch)
+    _wait_ready(settings, part, stop)
+    port = part.port(settings)
+    where = f" on port {port}" if port else ""
+    return (part.started(settings) or f"{'runs' if running else 'ready'}{where}") + restarted
 
 
-def _purpose_in_words(settings: Settings) -> str:
-    """Why the stream waits, where it does: somebody asked for it, and `up` does not overrule that."""
-    from wardstream.watch.status import stream_purpose
-
-    purpose = stream_purpose(settings)
-    if purpose is None or not purpose.waits_on_purpose(pids(settings).get("stream")):
-        return ""
-    turn = purpose.turn
-    since = f"{turn.requested_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"waits, {turn.desired} as {turn.requested_by} asked at {since}; `wardstream stream start` starts it"
-
-
-def stream_launch(settings: Settings) -> Launch:
-    """The stream's command."""
-    return Launch([sys.executable, "-m", "spark_jobs.stream"], cwd=PROJECT_ROOT, env=stream_environment(settings))
-
-
-def stream_ready(settings: Settings) -> bool:
-    """Whether the stream that the process manager runs is ready (not one that was just killed) or waits on purpose.
-
-    StackError where it is blocked: it will not become ready before somebody has decided something.
-    """
-    from wardstream.stream.start import BLOCKED_RUNBOOK
-    from wardstream.watch.status import stream_purpose, stream_status
-
-    pid = pids(settings).get("stream")
-    status, purpose = stream_status(settings), stream_purpose(settings)
-    if status is not None and status.pid == pid and status.state == "blocked":
-        raise StackError("stream", f"it is blocked: {status.blocked_by}", f"less {BLOCKED_RUNBOOK}")
-    runs = status is not None and status.ready and status.pid == pid
-    return runs or (purpose is not None and purpose.waits_on_purpose(pid))
-
-
-def _wait_ready(settings: Settings, part: str, ready: Callable[[Settings], bool], stop: threading.Event) -> None:
+def _wait_ready(settings: Settings, part: Part, stop: threading.Event) -> None:
     def check() -> bool:
-        state = manager.states(settings).get(part)
+        state = manager.states(settings).get(part.name)
         if state is None or state.name not in manager.ALIVE:
-            raise _failed(settings, part, "it ended" if state else "the process manager ended")
+            raise _failed(settings, part.name, "it ended" if state else "the process manager ended")
         # while it is being restarted, another process may still answer on its port
-        return state.name in ("RUNNING", "STARTING") and ready(settings)
+        return state.name in ("RUNNING", "STARTING") and part.ready(settings)
 
-    if not wait_until(check, READY_SECONDS[part], stop) and not stop.is_set():
-        raise _failed(settings, part, f"not ready after {READY_SECONDS[part]:.0f} s")
+    if not wait_until(check, part.ready_seconds, stop) and not stop.is_set():
+        raise _failed(settings, part.name, f"not ready after {part.ready_seconds:.0f} s")
 
 
 def _failed(settings: Settings, part: str, why: str) -> StackError:
@@ -175,42 +148,11 @@ def _failed(settings: Settings, part: str, why: str) -> StackError:
     return StackError(part, f"{why}; the end of its log:\n{indented}", f"{to_type}; then wardstream up")
 
 
-def check_databases(settings: Settings) -> None:
-    """The writer's address and the owner's go together: else one database is migrated, and events go to another."""
-    urls = settings.database_url, settings.owner_database_url
-    if len({bool(url) and not is_embedded(url, settings.postgres_port) for url in urls}) > 1:
-        why = "one of DATABASE_URL and WARDSTREAM_OWNER_DATABASE_URL names a server elsewhere, and the other does not"
-        raise StackError("postgres", why, "set both, or neither, in .env; wardstream up")
-
-
-def check_passwords(settings: Settings) -> None:
-    """An address of our own PostgreSQL that was put into a shell before `reset` has the passwords of before."""
-    chosen = {
-        "DATABASE_URL": settings.writer_url if settings.database_url else "",
-        "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url if settings.owner_database_url else "",
-    }
-    old = []
-    for variable, url in chosen.items():
-        said = conninfo_to_dict(url) if is_embedded(url, settings.postgres_port) else {}
-        password, role = said.get("password"), str(said.get("user"))
-        if role in postgres.ROLES and password not in (None, _password_now(settings, role)):
-            old.append(variable)
-    if old:
-        why = f"{' and '.join(old)} in the environment or in .env: not the password of this stack's PostgreSQL"
-        raise StackError("postgres", why, f"unset {' '.join(old)}; wardstream up")
-
-
-def _password_now(settings: Settings, role: str) -> str | None:
-    try:
-        return settings.password(role)
-    except FileNotFoundError:
-        return None  # not made yet
-
-
-def check_ports(settings: Settings, parts: list[str]) -> None:
+def check_ports(settings: Settings, here: Sequence[Part]) -> None:
     """Each port must be free or used by our own part; all busy ones are named, with the settings that move them."""
-    alive = {part for part, state in manager.states(settings).items() if state.name in manager.ALIVE}
-    wanted = {at: part for part in parts if part not in alive for at in ports(settings, part).items()}
+    alive = manager.alive(settings)
+    idle = [part for part in here if part.name not in alive]
+    wanted = {at: part.name for part in idle for at in part.port_variables(settings).items()}
     busy = [(part, variable, port) for (variable, port), part in wanted.items() if not _is_free(port)]
     if not busy:
         return
@@ -246,26 +188,31 @@ def _user_of(port: int) -> str:
 
 
 def stop(settings: Settings) -> None:
-    """Stop everything: the stream first, which finishes its batch, PostgreSQL last; leaves no process and no socket."""
+    """Stop everything, each part before those it needs; leaves no process and no socket.
+
+    So the stream is first, which finishes its batch, and PostgreSQL last.
+    """
     if not settings.state_dir.exists():
         return
     with no_traceback("down"), paths.locked(settings.state_dir, "down"):
-        # those who use the servers; then the servers, api-server among them, which tasks report to; then the database
-        for group in (("stream", "scheduler", "dag-processor"), ("registry", "kafka", "api-server"), ("postgres",)):
-            with ThreadPoolExecutor(len(group)) as pool:
-                for job in [pool.submit(manager.stop, settings, part) for part in group]:
-                    job.result()
+        run_steps([_stop_step(settings, part) for part in parts.PARTS], _quiet)
         manager.shut_down(settings)
+
+
+def _stop_step(settings: Settings, part: Part) -> Step:
+    def run(_: threading.Event) -> str:
+        manager.stop(settings, part.name)
+        return "stopped"
+
+    before = [each.name for each in parts.PARTS if part.name in (*each.needs, *each.stops_before)]
+    return Step(part.name, before, run)
 
 
 def start_part(settings: Settings, part: str) -> None:
     """Start one part with the settings and environment of now, and wait until it is ready."""
     manager.ensure_running(settings)
-    never = threading.Event()
-    if part == "stream":
-        _start_stream(settings, never)
-    else:
-        _start_server(settings, part, never)
+    environments.install(settings, parts.named(part), _quiet)
+    _start(settings, parts.named(part), threading.Event())
 
 
 def stop_part(settings: Settings, part: str) -> None:

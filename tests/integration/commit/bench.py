@@ -23,7 +23,7 @@ from wardstream.proof.digest import digest, relations
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource, WriterSchema
 from wardstream.settings import Settings
-from wardstream.stack import postgres
+from wardstream.stack.parts import postgres
 from wardstream.stream.commit import Batch, Committer, Outcome, Slice
 from wardstream.stream.decode import MESSAGE, Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.plan import PROTOCOL_DIR, Plan, load_plan

@@ -14,7 +14,7 @@ from wardstream.database.migrate import migrate, rollback
 from wardstream.database.scratch import Scratch
 from wardstream.proof.digest import relations
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack import postgres
+from wardstream.stack.parts import postgres
 from wardstream.stream.commit import WHERE_FOUND, create_staged
 from wardstream.stream.plan import load_plan
 

@@ -1,5 +1,6 @@
 """Two stacks on one machine: what is meant for one is not written into the other's Kafka."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,11 @@ import pytest
 from tests.integration.stack.conftest import free_ports
 from wardstream.contracts.model import Contract
 from wardstream.kafka.broker import Broker
-from wardstream.kafka.publish import Publisher
 from wardstream.settings import Settings
+from wardstream.sources.replay_commands import publish
 from wardstream.sources.sample import events as sample
 from wardstream.stack.errors import StackError
-from wardstream.stack.kafka import check_ours
+from wardstream.stack.parts.kafka import check_ours
 
 
 def test_the_kafka_of_another_stack_is_not_written_to(
@@ -20,9 +21,8 @@ def test_the_kafka_of_another_stack_is_not_written_to(
     before = Broker(settings, contracts).extents()
     # as in a second clone whose stack never started, and whose ports are the same
     second = settings.model_copy(update={"state_dir": tmp_path / "state"})
-    with pytest.raises(StackError, match=f"port {settings.kafka_port} belongs to the Kafka of another stack"):  # noqa: SIM117
-        with Publisher(second) as publisher:
-            publisher.send(*next(iter(sample.events())))
+    with pytest.raises(StackError, match=f"port {settings.kafka_port} belongs to the Kafka of another stack"):
+        publish(second, islice(sample.events(), 1))
     assert Broker(settings, contracts).extents() == before
 
 

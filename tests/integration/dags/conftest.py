@@ -22,7 +22,8 @@ from tests.integration.stack.conftest import own_settings
 from wardstream import stack
 from wardstream.database.migrate import migrate
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack import airflow, env, jars, paths, postgres
+from wardstream.stack import env, jars, paths
+from wardstream.stack.parts import airflow, postgres
 
 SERVERS = ("postgres", "kafka", "registry")
 

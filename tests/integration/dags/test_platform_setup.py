@@ -17,7 +17,7 @@ from wardstream.kafka.client import Admin
 from wardstream.kafka.topics import TopicConflict, apply_topics, differences, mend
 from wardstream.registry.client import register_all
 from wardstream.settings import Settings
-from wardstream.stack import postgres
+from wardstream.stack.parts import postgres
 
 DAG = "platform_setup_dag"
 GREEN = dict.fromkeys(["migrate", "topics", "schemas", "checks", "summary"], "success")

@@ -17,8 +17,7 @@ from wardstream.stack import parts, paths
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 OURS = range(20_000 + WORKER, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
 
-_NAMES = {name for part in parts.PARTS for name in parts.ports(Settings(), part)}
-PORTS = [name for name in Settings.model_fields if f"WARDSTREAM_{name.upper()}" in _NAMES]
+PORTS = [name for part in parts.PARTS for name in part.ports]
 
 
 def free_ports(count: int) -> list[int]:

@@ -16,7 +16,8 @@ from psycopg import sql
 
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import manager, paths, postgres, report
+from wardstream.stack import manager, paths, report
+from wardstream.stack.parts import postgres
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

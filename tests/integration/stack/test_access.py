@@ -12,7 +12,7 @@ from psycopg import sql
 from wardstream.database.connection import Connection, connect, trusted
 from wardstream.database.locks import COMMIT_LOCK
 from wardstream.settings import Settings
-from wardstream.stack import postgres
+from wardstream.stack.parts import postgres
 
 OURS = "nspname !~ '^pg_' AND nspname <> 'information_schema'"
 RELATIONS = f"""

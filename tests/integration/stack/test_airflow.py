@@ -28,10 +28,10 @@ from wardstream import stack
 from wardstream.airflow import api as airflow_api
 from wardstream.airflow.api import AirflowApi, AirflowError
 from wardstream.settings import Settings
-from wardstream.stack import airflow, manager, paths, report
-from wardstream.stack.parts import AIRFLOW_PARTS
+from wardstream.stack import manager, paths, report
+from wardstream.stack.parts import airflow
 
-SERVERS = {"postgres", "kafka", "registry", *AIRFLOW_PARTS}
+SERVERS = {"postgres", "kafka", "registry", *airflow.NAMES}
 ALMOST_FOREVER = "86399"
 DAGS = '''"""Made by a test."""
 import subprocess
@@ -154,8 +154,8 @@ def _finish(api: AirflowApi, run_id: str) -> None:
 def test_the_three_parts_are_shown(settings):
     rows = {row.part: row for row in report.report(settings).parts}
     assert {part for part, row in rows.items() if row.healthy} == SERVERS
-    assert {rows[part].version for part in AIRFLOW_PARTS} == {airflow.version()}
-    assert [rows[part].port for part in AIRFLOW_PARTS] == [settings.airflow_port, None, None]
+    assert {rows[part].version for part in airflow.NAMES} == {airflow.version()}
+    assert [rows[part].port for part in airflow.NAMES] == [settings.airflow_port, None, None]
 
 
 def test_a_second_start_changes_nothing(settings):
@@ -305,7 +305,7 @@ def test_a_change_of_settings_restarts_airflow_alone(settings, api):
     changed = settings.model_copy(update={"daily_schedule": "*/5 * * * *"})
     stack.start(changed, stream=False)
     after = stack.pids(settings)
-    assert {part for part in before if before[part] != after[part]} == set(AIRFLOW_PARTS)
+    assert {part for part in before if before[part] != after[part]} == set(airflow.NAMES)
 
 
 @pytest.mark.campaign

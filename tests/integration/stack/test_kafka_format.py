@@ -3,7 +3,7 @@
 import uuid
 
 from tests.integration.stack.conftest import own_settings
-from wardstream.stack import kafka
+from wardstream.stack.parts import kafka
 
 
 def test_an_id_that_begins_with_a_dash(tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 import subprocess
 
 from tests.integration.stack.conftest import own_settings
-from wardstream.stack import paths, postgres
+from wardstream.stack import paths
+from wardstream.stack.parts import postgres
 
 
 def test_the_copied_binaries_make_a_cluster(tmp_path, monkeypatch):

@@ -18,8 +18,9 @@ from tests.integration.stack.conftest import free_ports, own_settings
 from tests.integration.stack.machine import command
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import ivy, jars, paths, postgres
+from wardstream.stack import ivy, jars, paths
 from wardstream.stack.errors import StackError
+from wardstream.stack.parts import postgres
 
 LIST = ["spark"]
 

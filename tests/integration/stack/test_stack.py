@@ -25,7 +25,7 @@ from tests.integration.stack.machine import (
 )
 from wardstream import stack
 from wardstream.stack import manager, parts, paths, report
-from wardstream.stack.parts import Launch
+from wardstream.stack.part import Launch
 
 SERVERS = ["postgres", "kafka", "registry"]
 
@@ -81,7 +81,7 @@ def test_env_gives_connections_that_work(settings):
 def test_nothing_listens_beyond_loopback(settings):
     found = listening(settings)
     assert {address for address, _ in found} <= LOOPBACK, found
-    wanted = {port for part in SERVERS for port in parts.ports(settings, part).values()}
+    wanted = {port for part in SERVERS for port in parts.named(part).port_variables(settings).values()}
     assert wanted <= {port for _, port in found}
 
 

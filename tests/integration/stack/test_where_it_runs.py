@@ -20,7 +20,8 @@ from tests.integration.stack.conftest import own_settings
 from tests.integration.stack.machine import command, in_the_process_table, innocent, processes, switch_off
 from wardstream import stack
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack import env, manager, paths, postgres
+from wardstream.stack import env, manager, paths
+from wardstream.stack.parts import postgres
 
 Begin = Callable[[Path], Settings]
 USER = "nobody"
@@ -132,7 +133,8 @@ AS_USER = f"""
 import os, pathlib, sys
 from wardstream import stack
 from wardstream.settings import Settings
-from wardstream.stack import manager, postgres
+from wardstream.stack import manager
+from wardstream.stack.parts import postgres
 settings = Settings()
 assert os.geteuid() == {pwd.getpwnam(USER).pw_uid}, "not root"
 stack.start_part(settings, "postgres")

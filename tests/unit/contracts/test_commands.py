@@ -31,8 +31,8 @@ def test_check_lock_check(folder: Path):
 
 
 def test_register_without_a_registry(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    def impatient(settings):
-        return register_all(settings, patience_seconds=0.1)
+    def impatient(settings, **more):
+        return register_all(settings, patience_seconds=0.1, **more)
 
     monkeypatch.setattr("wardstream.cli.register_all", impatient)
     result = CliRunner().invoke(app, ["register"])

@@ -14,7 +14,8 @@ from wardstream.kafka import client
 from wardstream.kafka.client import REDACTED, KafkaRefused, Trouble, options_of, spark_options
 from wardstream.registry.client import Access, SchemaSource
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stack.env import redact, shell_variables
+from wardstream.stack.access import shell_variables
+from wardstream.stack.env import redact
 
 OURS = "wardstream/kafka/client.py"
 MAKES_A_CLIENT = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wardstream.settings import Settings
-from wardstream.stack import launch, manager, memory
+from wardstream.stack import launch, manager, memory, memory_guard
 from wardstream.stack.paths import run_dir
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -89,9 +89,9 @@ def test_what_is_shared_counts_once(settings, start):
 def test_the_part_that_asks_counts_itself(settings, monkeypatch):
     monkeypatch.setenv("WARDSTREAM_PART", manager.marker(settings, "stream"))
     sizes = memory.memory_by_part(settings)
-    assert set(sizes) == {"stream"} and sizes["stream"] >= memory.process_memory(os.getpid()) // 2
+    assert set(sizes) == {"stream"} and sizes["stream"] >= memory_guard.process_memory(os.getpid()) // 2
 
 
 def test_nothing_runs_and_nobody_is_counted(settings):
     assert memory.memory_by_part(settings) == {}
-    assert memory.process_memory(2**22 - 1) == 0
+    assert memory_guard.process_memory(2**22 - 1) == 0

@@ -11,8 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from wardstream.settings import AddressError, Settings
-from wardstream.stack import airflow, config, env, jars, manager, parts, paths, up
+from wardstream.stack import access, env, jars, manager, parts, paths, up
 from wardstream.stack.errors import StackError
+from wardstream.stack.part import Launch
+from wardstream.stack.parts import postgres
 from wardstream.stack.steps import Step, run_steps, wait_until
 
 
@@ -22,7 +24,7 @@ def test_a_busy_port_is_named_with_the_setting_that_moves_it(settings):
         taken.listen()
         busy = settings.model_copy(update={"kafka_controller_port": taken.getsockname()[1]})
         with pytest.raises(StackError) as caught:
-            up.check_ports(busy, ["kafka"])
+            up.check_ports(busy, [parts.named("kafka")])
     assert caught.value.part == "kafka"
     assert f"port {busy.kafka_controller_port} is in use by process" in caught.value.why
     assert "WARDSTREAM_KAFKA_CONTROLLER_PORT=" in caught.value.what_to_type
@@ -32,7 +34,7 @@ def test_all_busy_ports_are_named_at_once_with_a_line_that_moves_them(settings, 
     monkeypatch.setattr(up, "_is_free", lambda port: port not in (19092, 20092, 18081))
     busy = settings.model_copy(update={"kafka_port": 19092, "registry_port": 18081, "registry_management_port": 1})
     with pytest.raises(StackError) as caught:
-        up.check_ports(busy, ["postgres", "kafka", "registry"])
+        up.check_ports(busy, [parts.named(name) for name in ("postgres", "kafka", "registry")])
     assert "kafka: port 19092 is in use" in str(caught.value) and "registry: port 18081 is in use" in str(caught.value)
     assert caught.value.what_to_type.startswith(
         "WARDSTREAM_KAFKA_PORT=21092 WARDSTREAM_REGISTRY_PORT=19081 wardstream up"
@@ -42,16 +44,16 @@ def test_all_busy_ports_are_named_at_once_with_a_line_that_moves_them(settings, 
 def test_where_no_port_above_is_free_one_below_is_named(settings, monkeypatch):
     monkeypatch.setattr(up, "_is_free", lambda port: port == 62900)
     with pytest.raises(StackError, match="WARDSTREAM_POSTGRES_PORT=62900 wardstream up"):
-        up.check_ports(settings.model_copy(update={"postgres_port": 64900}), ["postgres"])
+        up.check_ports(settings.model_copy(update={"postgres_port": 64900}), [parts.named("postgres")])
     monkeypatch.setattr(up, "_is_free", lambda _: False)
     with pytest.raises(StackError, match="WARDSTREAM_POSTGRES_PORT=PORT wardstream up"):
-        up.check_ports(settings, ["postgres"])
+        up.check_ports(settings, [parts.named("postgres")])
 
 
 def test_the_ports_of_the_last_start_hold_unless_something_says_otherwise(make_settings, settings, monkeypatch):
     moved = settings.model_copy(update={"kafka_port": 4711, "registry_port": 4712, "metrics_port": 4713})
     for part in ("kafka", "registry", "stream"):
-        manager._remember(moved, part)
+        manager._remember(moved, parts.named(part))
     monkeypatch.setenv("WARDSTREAM_REGISTRY_PORT", "4714")
     again = make_settings(state_dir=settings.state_dir, metrics_port=0)
     assert (again.kafka_port, again.registry_port, again.metrics_port) == (4711, 4714, 0)
@@ -61,23 +63,24 @@ def test_the_ports_of_the_last_start_hold_unless_something_says_otherwise(make_s
     for broken in ('{"kafka_por', "[1]", '{"kafka_port": 99999}', '{"kafka_port": "x"}'):
         (settings.state_dir / "ports" / "kafka.json").write_text(broken)
         assert make_settings(state_dir=settings.state_dir).kafka_port == settings.kafka_port
-    manager._remember(settings.model_copy(update={"metrics_port": 0}), "stream")
+    manager._remember(settings.model_copy(update={"metrics_port": 0}), parts.named("stream"))
     assert make_settings(state_dir=settings.state_dir).metrics_port == 0, "none is a choice, too"
 
 
 def test_a_shell_with_another_path_has_not_changed_the_settings(settings):
-    def launch(**env: str) -> parts.Launch:
-        return parts.Launch(["true"], settings.state_dir, env)
+    def launch(**env: str) -> Launch:
+        return Launch(["true"], settings.state_dir, env)
 
-    file = config.launch_file(settings, "scheduler")
-    file.write_text(json.dumps(manager._spec(settings, "scheduler", launch(PATH="/bin", A="1"))))
+    file = paths.launch_file(settings, "scheduler")
+    file.write_text(json.dumps(manager._spec(settings, parts.named("scheduler"), launch(PATH="/bin", A="1"))))
     assert manager.same_launch(settings, "scheduler", launch(PATH="/venv/bin:/bin", A="1"))
+    assert manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="1", WARDSTREAM_WITH="a part"))
     assert not manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="2"))
     assert not manager.same_launch(settings, "scheduler", launch(PATH="/bin", A="1", B="2"))
 
 
 def test_every_port_setting_belongs_to_a_part(settings):
-    known = {name for part in parts.PARTS for name in parts.ports(settings, part)}
+    known = {name for part in parts.PARTS for name in part.port_variables(settings)}
     elsewhere = {"smtp_port"}  # a mail server's
     wanted = {name for name in Settings.model_fields if name.endswith("_port")} - elsewhere
     assert known == {f"WARDSTREAM_{name.upper()}" for name in wanted}
@@ -97,7 +100,7 @@ def test_two_commands_do_not_collide(tmp_path):
 
 def test_exports_survive_a_shell():
     value = """p'a"s$s `w`\\o %r;d"""
-    line = env.export_lines({"DATABASE_URL": value})[0]
+    line = access.export_lines({"DATABASE_URL": value})[0]
     out = subprocess.run(["sh", "-c", f'{line}; printf %s "$DATABASE_URL"'], capture_output=True, text=True, check=True)
     assert out.stdout == value
     assert shlex.split(line)[1] == f"DATABASE_URL={value}"
@@ -129,11 +132,11 @@ def test_no_form_of_an_address_shows_its_password(settings):
 
 def test_both_addresses_of_a_database_elsewhere_or_none(make_settings):
     there = "postgresql://u:s3cret@db.example.org/x"
-    up.check_databases(make_settings())
-    up.check_databases(make_settings(database_url=there, owner_database_url=there))
+    postgres.check_databases(make_settings())
+    postgres.check_databases(make_settings(database_url=there, owner_database_url=there))
     for half in ({"database_url": there}, {"owner_database_url": there}):
         with pytest.raises(StackError, match="one of DATABASE_URL and WARDSTREAM_OWNER_DATABASE_URL") as caught:
-            up.check_databases(make_settings(**half))
+            postgres.check_databases(make_settings(**half))
         assert "s3cret" not in str(caught.value)
 
 
@@ -146,7 +149,7 @@ def test_connection_settings_of_servers_elsewhere_need_no_secrets_of_ours(make_s
         kafka_bootstrap_servers="kafka:9092",
         schema_registry_url="http://registry/apis/ccompat/v7",
     )
-    shown = {**env.shell_variables(theirs), **airflow.shell_variables(theirs)}
+    shown = access.shell_variables(theirs)
     assert shown["DATABASE_URL"] == url and "WARDSTREAM_BI_DATABASE_URL" not in shown
     assert "WARDSTREAM_AIRFLOW_URL" not in shown
 
@@ -196,7 +199,7 @@ def test_an_address_from_before_a_reset_is_told_apart(make_settings, settings):
     def check(url: str, owner_url: str = "") -> None:
         port = settings.postgres_port
         ours = {"database_url": url.format(port=port), "owner_database_url": owner_url.format(port=port)}
-        up.check_passwords(make_settings(state_dir=settings.state_dir, postgres_port=port, **ours))
+        postgres.check_passwords(make_settings(state_dir=settings.state_dir, postgres_port=port, **ours))
 
     def gone() -> None:
         for role in ("wardstream_writer", "wardstream_owner"):

@@ -19,10 +19,13 @@ from pathlib import Path
 import psutil
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
+from wardstream.database.connection import connect as connect_to
 from wardstream.settings import FILES, Settings
+from wardstream.stack.addresses import database_address, is_embedded
 from wardstream.stack.errors import StackError, no_space, says_no_space
-from wardstream.stack.parts import Launch
+from wardstream.stack.part import GIB, Launch, Part
 from wardstream.stack.paths import make_outside_dir, others_can_reach, outside_dir
 from wardstream.stack.secret_files import ensure_secret
 
@@ -39,7 +42,7 @@ ROLES = (
 )
 BOOTSTRAP_DIR = FILES / "sql" / "bootstrap"
 
-CONFIGURATION = """# generated at every start by wardstream.stack.postgres; change it there
+CONFIGURATION = """# generated at every start by wardstream.stack.parts.postgres; change it there
 listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = ''
@@ -68,7 +71,7 @@ log_checkpoints = off
 log_min_error_statement = panic
 log_error_verbosity = terse
 """
-ACCESS = """# generated at every start by wardstream.stack.postgres
+ACCESS = """# generated at every start by wardstream.stack.parts.postgres
 host all all 127.0.0.1/32 scram-sha-256
 """
 
@@ -160,14 +163,6 @@ def _check_owner(data: Path) -> None:
         raise StackError("postgres", why, "wardstream up, as the user who made it, or reset   (deletes all data)")
 
 
-def launch(settings: Settings) -> Launch:
-    """The server's command."""
-    place = home(settings)
-    argv = [str(binaries(settings) / "postgres"), "-D", str(place / "data"), f"--config-file={place / 'server.conf'}"]
-    # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for the clients to leave
-    return Launch(argv, cwd=place, user=user(), env={"LC_ALL": "C"}, orphan_signal=signal.SIGINT)
-
-
 def connect(settings: Settings, database: str = "postgres", timeout: int = 3) -> psycopg.Connection:
     """A connection of the superuser, for the stack's own use."""
     return psycopg.connect(
@@ -179,19 +174,6 @@ def connect(settings: Settings, database: str = "postgres", timeout: int = 3) ->
         connect_timeout=timeout,
         autocommit=True,
     )
-
-
-def ready(settings: Settings) -> bool:
-    """Whether the server answers a query; a wrong password is an error, not a wait."""
-    try:
-        with connect(settings) as connection:
-            connection.execute("SELECT 1")
-    except psycopg.OperationalError as error:
-        if "password authentication failed" in str(error):
-            why = f"the server does not know the password in {settings.state_dir / 'secrets' / 'postgres'}"
-            raise StackError("postgres", why, "wardstream reset   (deletes all data), then wardstream up") from error
-        return False
-    return True
 
 
 def bootstrap(settings: Settings) -> None:
@@ -258,3 +240,121 @@ def _initdb(settings: Settings, place: Path) -> None:
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
     path.chmod(0o644)
+
+
+def check_databases(settings: Settings) -> None:
+    """The writer's address and the owner's go together: else one database is migrated, and events go to another."""
+    urls = settings.database_url, settings.owner_database_url
+    if len({bool(url) and not is_embedded(url, settings.postgres_port) for url in urls}) > 1:
+        why = "one of DATABASE_URL and WARDSTREAM_OWNER_DATABASE_URL names a server elsewhere, and the other does not"
+        raise StackError("postgres", why, "set both, or neither, in .env; wardstream up")
+
+
+def check_passwords(settings: Settings) -> None:
+    """An address of our own PostgreSQL that was put into a shell before `reset` has the passwords of before."""
+    chosen = {
+        "DATABASE_URL": settings.writer_url if settings.database_url else "",
+        "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url if settings.owner_database_url else "",
+    }
+    old = []
+    for variable, url in chosen.items():
+        said = conninfo_to_dict(url) if is_embedded(url, settings.postgres_port) else {}
+        password, role = said.get("password"), str(said.get("user"))
+        if role in ROLES and password not in (None, _password_now(settings, role)):
+            old.append(variable)
+    if old:
+        why = f"{' and '.join(old)} in the environment or in .env: not the password of this stack's PostgreSQL"
+        raise StackError("postgres", why, f"unset {' '.join(old)}; wardstream up")
+
+
+def _password_now(settings: Settings, role: str) -> str | None:
+    try:
+        return settings.password(role)
+    except FileNotFoundError:
+        return None  # not made yet
+
+
+class Postgres(Part):
+    """The server."""
+
+    name = "postgres"
+    server = "database"
+    ports = ("postgres_port",)
+    stop_signal = signal.SIGINT  # its fast shutdown; it would wait for the clients to leave after SIGTERM
+    stop_seconds = 30
+    follows_settings = False
+
+    def most_memory(self, settings: Settings) -> int:
+        """Shared buffers, and what all sessions may sort at once."""
+        return 3 * GIB
+
+    def is_embedded(self, settings: Settings) -> bool:
+        """Whether a database is the embedded one; the embedded registry keeps its schemas there, too."""
+        urls = (settings.database_url, settings.owner_database_url)
+        ours = not all(url and not is_embedded(url, settings.postgres_port) for url in urls)
+        return ours or is_embedded(settings.registry, settings.registry_port)
+
+    def elsewhere(self, settings: Settings) -> str | None:
+        """The server that the settings name."""
+        url = settings.database_url
+        return database_address(url) if url and not is_embedded(url, settings.postgres_port) else None
+
+    def answers_elsewhere(self, settings: Settings) -> bool:
+        """Whether it answers a query."""
+        try:
+            with connect_to(settings.database_url, "wardstream status") as conn:
+                conn.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def check(self, settings: Settings) -> None:
+        """The addresses that were set."""
+        check_databases(settings)
+        check_passwords(settings)
+
+    def version(self) -> str:
+        """PostgreSQL's."""
+        return version()
+
+    def prepare(self, settings: Settings) -> None:
+        """Passwords, cluster, configuration."""
+        prepare(settings)
+
+    def launch(self, settings: Settings) -> Launch:
+        """Its command."""
+        place = home(settings)
+        argv = [str(binaries(settings) / "postgres"), "-D", str(place / "data")]
+        argv.append(f"--config-file={place / 'server.conf'}")
+        return Launch(argv, cwd=place, user=user(), env={"LC_ALL": "C"}, orphan_signal=self.stop_signal)
+
+    def ready(self, settings: Settings) -> bool:
+        """Whether the server answers a query; a wrong password is an error, not a wait."""
+        try:
+            with connect(settings) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                why = f"the server does not know the password in {settings.state_dir / 'secrets' / 'postgres'}"
+                to_type = "wardstream reset   (deletes all data), then wardstream up"
+                raise StackError("postgres", why, to_type) from error
+            return False
+        return True
+
+    def started(self, settings: Settings) -> str:
+        """Roles and databases."""
+        bootstrap(settings)
+        return ""
+
+    def connections(self, settings: Settings) -> dict[str, str]:
+        """Addresses of writer and owner; BI's only where the server is ours: another one's password is not known."""
+        shown = {"DATABASE_URL": settings.writer_url, "WARDSTREAM_OWNER_DATABASE_URL": settings.owner_url}
+        return shown if self.elsewhere(settings) else shown | {"WARDSTREAM_BI_DATABASE_URL": settings.bi_url}
+
+    def strays(self, settings: Settings) -> list[psutil.Process]:
+        """The server by its pid file: it writes its title over its environment."""
+        server = running(home(settings) / "data") if settings.state_dir.exists() else None
+        return [server] if server else []
+
+
+PARTS = [Postgres()]

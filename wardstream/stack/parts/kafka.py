@@ -14,13 +14,14 @@ from pathlib import Path
 from wardstream.kafka.health import cluster_id, kafka_answers
 from wardstream.settings import Settings
 from wardstream.stack import jars, java
+from wardstream.stack.addresses import is_embedded
 from wardstream.stack.errors import StackError, no_space, says_no_space
-from wardstream.stack.parts import Launch
+from wardstream.stack.part import Launch, Part
 from wardstream.stack.paths import folder
 
 HEAP = "-Xmx384m"
 
-PROPERTIES = """# generated at every start by wardstream.stack.kafka; change it there
+PROPERTIES = """# generated at every start by wardstream.stack.parts.kafka; change it there
 process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
@@ -56,7 +57,7 @@ background.threads=2
 num.recovery.threads.per.data.dir=2
 """
 
-LOGGING = """# generated at every start by wardstream.stack.kafka
+LOGGING = """# generated at every start by wardstream.stack.parts.kafka
 status = error
 appender.out.type = Console
 appender.out.name = out
@@ -74,11 +75,6 @@ logger.network.level = info
 def home(settings: Settings) -> Path:
     """The folder of the log segments and the generated configuration."""
     return folder(settings, "kafka")
-
-
-def version() -> str:
-    """The pinned version of Kafka."""
-    return jars.version_of("kafka", "kafka_2.13")
 
 
 def properties(settings: Settings, data: Path) -> str:
@@ -118,12 +114,6 @@ def _java(settings: Settings) -> list[str]:
     return [*java.command(settings), *flags, "-cp", jars.classpath(settings, "kafka")]
 
 
-def launch(settings: Settings) -> Launch:
-    """The broker's command."""
-    place = home(settings)
-    return Launch([*_java(settings), "kafka.Kafka", str(place / "server.properties")], cwd=place)
-
-
 def check_ours(settings: Settings) -> None:
     """Raise StackError where the embedded broker's address is answered by another one.
 
@@ -144,6 +134,48 @@ def check_ours(settings: Settings) -> None:
         raise StackError("kafka", why, "wardstream up")
 
 
-def ready(settings: Settings) -> bool:
-    """Whether the broker answers for its metadata."""
-    return kafka_answers(settings)
+class Kafka(Part):
+    """The broker."""
+
+    name = server = "kafka"
+    ports = ("kafka_port", "kafka_controller_port")
+    needs = ("jars",)
+    jars = ("kafka",)
+    stop_seconds = 30
+    follows_settings = False
+
+    def is_embedded(self, settings: Settings) -> bool:
+        """Whether its address is the embedded one."""
+        return is_embedded(settings.kafka, settings.kafka_port)
+
+    def elsewhere(self, settings: Settings) -> str | None:
+        """The brokers that the settings name."""
+        return None if self.is_embedded(settings) else settings.kafka
+
+    def answers_elsewhere(self, settings: Settings) -> bool:
+        """Whether one of them answers."""
+        return kafka_answers(settings)
+
+    def version(self) -> str:
+        """Kafka's."""
+        return jars.version_of("kafka", "kafka_2.13")
+
+    def prepare(self, settings: Settings) -> None:
+        """Storage and configuration."""
+        prepare(settings)
+
+    def launch(self, settings: Settings) -> Launch:
+        """Its command."""
+        place = home(settings)
+        return Launch([*_java(settings), "kafka.Kafka", str(place / "server.properties")], cwd=place)
+
+    def ready(self, settings: Settings) -> bool:
+        """Whether the broker answers for its metadata."""
+        return kafka_answers(settings)
+
+    def connections(self, settings: Settings) -> dict[str, str]:
+        """Its address."""
+        return {"KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
+
+
+PARTS = [Kafka()]

@@ -14,23 +14,23 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from wardstream.settings import Settings
+from wardstream.settings import Settings, memory_bytes
 from wardstream.stack import env
-from wardstream.stack.config import life_file
 from wardstream.stack.errors import StackError, no_space, says_no_space
 from wardstream.stack.java import java_env
-from wardstream.stack.parts import Launch, embedded_parts
-from wardstream.stack.paths import folder, log_file
-from wardstream.stack.postgres import AIRFLOW_DATABASE
+from wardstream.stack.part import GIB, Launch, Page, Part
+from wardstream.stack.parts import postgres
+from wardstream.stack.paths import folder, life_file, log_file
 from wardstream.stack.secret_files import ensure_secret, secrets_dir, write_secret
+from wardstream.stack.steps import Step
 
 ROLE = "wardstream_airflow"
 USER = "admin"
@@ -38,6 +38,7 @@ USER_SECRET = "airflow_admin"  # noqa: S105 - the name of the file
 HEARTBEAT_SECONDS = 15
 """A scheduler or dag-processor that was silent for longer is dead; both say something every five seconds."""
 
+MIGRATION_LOG = "airflow-migrate"
 NICE = 5
 """For the scheduler, and so for every task: the stream goes first, as when a day is built while events arrive."""
 
@@ -51,8 +52,8 @@ QUIET = {
 }
 """Loggers of Airflow, and from which level on they are heard."""
 
-CONFIG_FILE = """# Everything is set by environment, see wardstream/stack/airflow.py. This file is here because Airflow
-# writes one with all its defaults, and with secrets, where it finds none.
+CONFIG_FILE = """# Everything is set by environment, see wardstream/stack/parts/airflow.py. This file is here because
+# Airflow writes one with all its defaults, and with secrets, where it finds none.
 """
 
 
@@ -66,9 +67,9 @@ def url(settings: Settings) -> str:
     return f"http://127.0.0.1:{settings.airflow_port}"
 
 
-def runs_here(settings: Settings) -> bool:
-    """Whether this stack has an Airflow of its own."""
-    return "api-server" in embedded_parts(settings)
+def is_embedded(settings: Settings) -> bool:
+    """Whether this stack has an Airflow of its own: it keeps its metadata in the embedded PostgreSQL."""
+    return settings.airflow and postgres.PARTS[0].is_embedded(settings)
 
 
 def version() -> str:
@@ -95,7 +96,7 @@ def _passwords_file(settings: Settings) -> Path:
 def environment(settings: Settings) -> dict[str, str]:
     """What every process of Airflow has in its environment, and so every task: settings, Java, and Airflow's own."""
     place, java = home(settings), java_env(settings)
-    database = f"{ROLE}:{settings.password(ROLE)}@127.0.0.1:{settings.postgres_port}/{AIRFLOW_DATABASE}"
+    database = f"{ROLE}:{settings.password(ROLE)}@127.0.0.1:{settings.postgres_port}/{postgres.AIRFLOW_DATABASE}"
     sections: dict[str, dict[str, object]] = {
         "core": {
             "executor": "LocalExecutor",
@@ -172,17 +173,6 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def shell_variables(settings: Settings) -> dict[str, str]:
-    """Address and login for a shell; nothing where Airflow does not run here."""
-    if not runs_here(settings):
-        return {}
-    return {
-        "WARDSTREAM_AIRFLOW_URL": url(settings),
-        "WARDSTREAM_AIRFLOW_USER": USER,
-        "WARDSTREAM_AIRFLOW_PASSWORD": settings.password(USER_SECRET),
-    }
-
-
 def _connections(settings: Settings) -> dict[str, str]:
     writer = conninfo_to_dict(settings.writer_url)
     # Of several, the first: Airflow's connections have one host and one port.
@@ -212,7 +202,7 @@ def migrate(settings: Settings) -> str:
     note = home(settings) / "migrated"
     if _revision(settings) != "" and note.exists() and note.read_text() == f"{version()} {_revision(settings)}":
         return "present"
-    log = log_file(settings, "airflow-migrate")
+    log = log_file(settings, MIGRATION_LOG)
     with log.open("w") as stream:
         log.chmod(0o600)
         result = subprocess.run(
@@ -240,7 +230,7 @@ def _connect(settings: Settings) -> psycopg.Connection:
         port=settings.postgres_port,
         user=ROLE,
         password=settings.password(ROLE),
-        dbname=AIRFLOW_DATABASE,
+        dbname=postgres.AIRFLOW_DATABASE,
         connect_timeout=3,
         autocommit=True,
     )
@@ -255,22 +245,53 @@ def _revision(settings: Settings) -> str:
     return str(row[0]) if row else ""
 
 
-@dataclass(frozen=True)
-class Part:
-    """One of the three processes."""
+def _answers(settings: Settings) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever proxy is set
+    try:
+        with opener.open(f"{url(settings)}/api/v2/monitor/health", timeout=3) as answer:
+            return bool(json.load(answer)["metadatabase"]["status"] == "healthy")
+    except (urllib.error.URLError, OSError, ValueError, KeyError):
+        return False
 
-    name: str
+
+class AirflowPart(Part):
+    """What the three processes have in common."""
+
+    needs = ("postgres", "airflow-db")
+    # they wait until the servers have had the processors
+    after = ("kafka", "registry")
+    logs = (MIGRATION_LOG,)
+    ready_seconds = 120.0
+    # A task that sees its child ended reports a failure if it can, but it was only interrupted, and is to be repeated
+    # when Airflow runs again.
+    left_at_once = True
     words: tuple[str, ...]
-    job: str
-    """What the process calls itself in Airflow's table of heartbeats; empty for the api-server, which has none."""
-    nice: int = 0
+    job = ""
+    """What the process calls itself in Airflow's table of heartbeats; the api-server has none."""
+    nice = 0
+
+    def is_embedded(self, settings: Settings) -> bool:
+        """Where the settings want it and the embedded PostgreSQL runs."""
+        return is_embedded(settings)
 
     def version(self) -> str:
-        """The pinned version of Airflow."""
+        """Airflow's."""
         return version()
 
+    def most_memory(self, settings: Settings) -> int:
+        """A page or a file that takes ten times what it should."""
+        return 2 * GIB
+
+    def steps(self, settings: Settings) -> list[Step]:
+        """The metadata database, once for all three."""
+
+        def migrated(_: threading.Event) -> str:
+            return migrate(settings)
+
+        return [Step("airflow-db", ["postgres"], migrated)]
+
     def prepare(self, settings: Settings) -> None:
-        """What has to be there before it starts."""
+        """Secrets and files."""
         prepare(settings)
 
     def launch(self, settings: Settings) -> Launch:
@@ -278,10 +299,7 @@ class Part:
         return Launch(_command(*self.words), cwd=home(settings), env=environment(settings), nice=self.nice)
 
     def ready(self, settings: Settings) -> bool:
-        """Whether it works: this process, not the one before it."""
-        return self._beats(settings) if self.job else _answers(settings)
-
-    def _beats(self, settings: Settings) -> bool:
+        """Whether this process, not the one before it, has a heartbeat."""
         try:
             started = life_file(settings, self.name).stat().st_mtime
             with _connect(settings) as connection:
@@ -295,20 +313,48 @@ class Part:
         return found is not None
 
 
-def _answers(settings: Settings) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever proxy is set
-    try:
-        with opener.open(f"{url(settings)}/api/v2/monitor/health", timeout=3) as answer:
-            return bool(json.load(answer)["metadatabase"]["status"] == "healthy")
-    except (urllib.error.URLError, OSError, ValueError, KeyError):
-        return False
+class ApiServer(AirflowPart):
+    """UI and REST."""
+
+    name = "api-server"
+    ports = ("airflow_port",)
+    words = ("api-server",)
+    stop_seconds = 2  # it keeps nothing; asked kindly it takes longer than five seconds
+
+    def ready(self, settings: Settings) -> bool:
+        """Whether it answers, and its database does."""
+        return _answers(settings)
+
+    def page(self, settings: Settings) -> Page:
+        """Airflow's pages."""
+        return Page("Airflow", url(settings), USER, USER_SECRET, variable="AIRFLOW")
 
 
-PARTS = {
-    part.name: part
-    for part in (
-        Part("api-server", ("api-server",), ""),
-        Part("scheduler", ("scheduler", "--skip-serve-logs"), "SchedulerJob", NICE),
-        Part("dag-processor", ("dag-processor",), "DagProcessorJob", NICE),
-    )
-}
+class Scheduler(AirflowPart):
+    """It runs the tasks, too."""
+
+    name = "scheduler"
+    words = ("scheduler", "--skip-serve-logs")
+    job = "SchedulerJob"
+    nice = NICE
+    stops_before = ("api-server",)  # which its tasks report to
+    stop_seconds = 5  # it would wait for its tasks to the end; they are repeated after the next start
+
+    def most_memory(self, settings: Settings) -> int:
+        """With all tasks, among them the Spark job that builds days."""
+        return memory_bytes(settings.daily_driver_memory) + 3 * GIB
+
+
+class DagProcessor(AirflowPart):
+    """It reads the DAG files."""
+
+    name = "dag-processor"
+    words = ("dag-processor",)
+    job = "DagProcessorJob"
+    nice = NICE
+    stops_before = ("api-server",)
+    stop_seconds = 5
+
+
+PARTS: list[Part] = [ApiServer(), Scheduler(), DagProcessor()]
+NAMES = tuple(part.name for part in PARTS)
