@@ -8,7 +8,7 @@ import importlib.metadata
 import xmlrpc.client
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psycopg
@@ -23,6 +23,8 @@ from wardstream.stack.memory import memory_by_part
 from wardstream.stack.parts import elsewhere, embedded_parts, ports
 from wardstream.stack.up import MODULES
 from wardstream.watch.figures import Figures, Quarantined, Topic, figures
+from wardstream.watch.finding import Finding
+from wardstream.watch.findings import findings_now
 from wardstream.watch.status import shown
 
 
@@ -55,6 +57,7 @@ class Report:
     quarantine_is_cut: bool
     memory_bytes: int
     blocked_by: str | None
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
@@ -66,6 +69,7 @@ class Report:
         return {
             **asdict(self),
             "quarantine": [{**asdict(of_one), "latest": of_one.latest.isoformat()} for of_one in self.quarantine],
+            "findings": [{**asdict(one), "since": one.since and one.since.isoformat()} for one in self.findings],
         }
 
 
@@ -80,8 +84,9 @@ def report(settings: Settings) -> Report:
     """Look at everything: all parts that run here, in the order of their start, then the servers elsewhere."""
     states = _states(settings)
     parts, others = embedded_parts(settings), elsewhere(settings)
-    with ThreadPoolExecutor(len(parts) + len(others) + 2) as pool:
+    with ThreadPoolExecutor(len(parts) + len(others) + 3) as pool:
         found = pool.submit(_figures, settings)
+        wrong = pool.submit(findings_now, settings)
         memory = pool.submit(memory_by_part, settings)
         health = {part: pool.submit(_ready, settings, part) for part in parts if part != "stream"}
         answers = {part: pool.submit(ANSWERS[part], settings) for part in others}
@@ -98,6 +103,7 @@ def report(settings: Settings) -> Report:
         quarantine_is_cut=bool(seen and seen.quarantine_is_cut),
         memory_bytes=sum(sizes.values()),
         blocked_by=seen.status.blocked_by if seen and seen.status else None,
+        findings=wrong.result(),
     )
 
 
