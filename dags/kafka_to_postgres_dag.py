@@ -87,7 +87,10 @@ def kafka_to_postgres() -> None:
 
     @task
     def verify() -> None:
-        """Look once more: the state still holds, and this is the evidence."""
+        """Look once more: the state still holds, and this is the evidence, and what no drain can reach."""
+        from wardstream.watch.findings import transactions
+
+        say(finding.said for finding in transactions(get_settings()).found)
         seen = _evidence(str(get_current_context()["run_id"]))
         if not seen.reached:
             raise AirflowFailException(f"it was reached and is no more. Seen: {seen.seen}. What to do: {seen.advice}")

@@ -1,18 +1,19 @@
 """
-### Is the stream as it was asked to be?
+### Is all as it should be? One alert for each finding
 
 Looks every two minutes, and fails visibly where the stream should run and does not: no process, a crash loop, an old
 heartbeat, events that wait longer than their contract allows. A stream that was drained or stopped on purpose is all
-right. It also looks at how many messages end in quarantine, and sends alerts again that a channel did not take.
+right. It also finds events that an open transaction holds back, days that stay stale although their builds were due,
+and DAGs of ours that are paused; it looks at the messages in quarantine, and sends again what a channel did not take.
 
 * **Owner**: the platform's operators
 * **Schedule**: every two minutes
 * **Parameters**: none
 * **May it be re-run?** Yes; it only looks. It never starts a stream, so there can never be a second one because of it.
-* **When it fails**: `stream_as_desired` says what it found and which runbook helps:
-  `docs/runbooks/the-stream-is-not-as-asked.md` or `docs/runbooks/the-stream-is-behind.md`. One alert is sent (if a
-  channel is set), not one every two minutes; the first green run closes it. Too much in quarantine does not make it
-  red: that is an alert of its own, `docs/runbooks/a-message-is-in-quarantine.md`.
+* **When it fails**: `stream_as_desired` says what it found and which runbook helps, such as
+  `docs/runbooks/the-stream-is-not-as-asked.md` or `docs/runbooks/the-stream-is-behind.md`. Each finding is an alert of
+  its own (if a channel is set): one message when it begins, one when a later run no longer finds it. Messages in
+  quarantine do not make it red: `docs/runbooks/a-message-is-in-quarantine.md`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from datetime import datetime
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from wardstream.airflow.support import HOUSE_RULES, plain_errors, say, tell
+from wardstream.airflow.support import HOUSE_RULES, plain_errors, run_of, say, tell_findings
 from wardstream.settings import get_settings
 
 
@@ -37,23 +38,26 @@ from wardstream.settings import get_settings
 def stream_reconcile() -> None:
     @task(retries=1)
     def stream_as_desired() -> None:
-        """Fails with everything that is not as asked for."""
-        from wardstream.stream import control
+        """Fails with everything that is not as it should be."""
+        from wardstream.watch.findings import PLATFORM, look_at
 
-        with plain_errors():
-            found = control.findings(get_settings())
-        if not found:
-            say(["the stream is as it was asked to be"])
-            return
-        said = "; ".join(f"{finding.said} ({finding.code}: {finding.runbook})" for finding in found)
-        dag_id, run_id = "stream_reconcile_dag", get_current_context()["run_id"]
-        what = f"The stream is not as asked for: {said}. DAG {dag_id}, run {run_id}"
-        tell(get_settings(), dag_id, what, found[0].runbook, since=min(finding.since for finding in found))
-        raise AirflowFailException(said)
+        looks, failed = look_at(get_settings(), PLATFORM)
+        say(look.unknown for look in looks if look.unknown)
+        # A run in which a look failed is told as a failed DAG, too.
+        tell_findings(looks, None if failed else run_of("stream_reconcile_dag", get_current_context()["run_id"]))
+        found = [finding for look in looks for finding in look.found]
+        said = "; ".join(f"{one.said} ({one.code}: docs/runbooks/{one.runbook})" for one in found)
+        if failed:
+            say([said] if found else [])
+            with plain_errors():
+                raise failed[0]
+        if found:
+            raise AirflowFailException(said)
+        say(["the stream is as it was asked to be"])
 
     @task(retries=1)
     def quarantine_rate() -> None:
-        """Opens or closes an alert for each topic, and sends those that were not taken before; stays green."""
+        """Opens or closes each topic's alerts, and sends those that were not taken before; stays green."""
         from wardstream.watch.alerts import send_waiting
         from wardstream.watch.quarantine_rate import check_rates
 

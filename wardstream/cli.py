@@ -47,9 +47,11 @@ from wardstream.stack.parts.postgres import binaries
 from wardstream.stack.stack_commands import app
 from wardstream.stream.plan import PlanError
 from wardstream.stream.stream_commands import app as stream_app
+from wardstream.watch.quarantine_commands import app as quarantine_app
 
 app.add_typer(contracts_app, name="contracts", help="Check and register the contracts of the topics.")
 app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
+app.add_typer(quarantine_app, name="quarantine", help="Messages that could not become facts: list, discard.")
 app.add_typer(stream_app, name="stream", help="Say what the stream should do: start, drain, stop, restart.")
 console = Console()
 

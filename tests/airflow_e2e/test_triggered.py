@@ -58,6 +58,22 @@ def test_each_dag_twice(clinic: Clinic) -> None:
     assert (clinic.digest(), clinic.builds(), clinic.rows("SELECT * FROM ops.streams")[0][:2]) == before
 
 
+def test_a_paused_dag_is_told_and_shown_until_it_runs_again(clinic: Clinic) -> None:
+    clinic.must("airflow", "dags", "pause", "platform_setup_dag", "--yes")
+    try:
+        run_id, state = clinic.run("stream_reconcile_dag")
+        assert state == "failed"
+        log = clinic.api.task_log("stream_reconcile_dag", run_id, "stream_as_desired")
+        assert "(dag_paused:platform_setup_dag: docs/runbooks/a-dag-is-paused.md)" in log
+        assert "wardstream airflow dags unpause platform_setup_dag" in clinic.must("status")
+    finally:
+        clinic.must("airflow", "dags", "unpause", "platform_setup_dag", "--yes")
+    clinic.green("stream_reconcile_dag")
+    ours = [told for told in clinic.webhook.got if told["key"] == "dag_paused:platform_setup_dag"]
+    assert [told["state"] for told in ours] == ["open", "resolved"]
+    assert not [told for told in clinic.webhook.got if told["key"] == "dag:stream_reconcile_dag"]
+
+
 # Each branch is in tests/integration/dags, too.
 @pytest.mark.campaign
 def test_drain_then_start(clinic: Clinic) -> None:

@@ -19,6 +19,7 @@ from wardstream.settings import get_settings
 
 if TYPE_CHECKING:
     from wardstream.settings import Settings
+    from wardstream.watch.finding import Look
 
 log = logging.getLogger(__name__)
 task_log = logging.getLogger("wardstream.task")
@@ -33,9 +34,14 @@ def say(lines: Iterable[str]) -> None:
 
 
 def alert_on_failure(context: Mapping[str, Any]) -> None:
-    """One message that a DAG failed, and none while it goes on failing. Airflow's dag-processor calls it."""
+    """One message that a DAG failed, and none while it goes on failing. Airflow's dag-processor calls it.
+
+    A run that is red for what it found has told each finding by itself.
+    """
     ti = context.get("ti")
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    if _has_told_findings(run_of(dag_id, run_id)):
+        return
     where = f"in task {ti.task_id}" if ti is not None else f"({context.get('reason')})"
     page = f"{os.environ.get('AIRFLOW__API__BASE_URL', '')}/dags/{dag_id}/runs/{run_id}"
     tell(get_settings(), dag_id, f"DAG {dag_id} failed {where}; the task's log says why: {page}", RUNBOOK)
@@ -53,14 +59,46 @@ def alert_on_success(context: Mapping[str, Any]) -> None:
         log.warning("the alert stays open: PostgreSQL did not take it (%s)", type(error).__name__)
 
 
-def tell(settings: Settings, dag_id: str, what: str, runbook: str, since: datetime | None = None) -> None:
+def tell_findings(looks: Iterable[Look], run: str | None) -> None:
+    """An alert for each finding, which the next look without it closes; trouble with that is logged.
+
+    `run`: the run (`run_of`) that is red for nothing else than what it found.
+    """
+    from psycopg import Error
+
+    from wardstream.watch import alerts
+
+    try:
+        for look in looks:
+            alerts.tell(get_settings(), look, run)
+    except Error as error:
+        log.warning("alerts are neither recorded nor sent: PostgreSQL did not take them (%s)", type(error).__name__)
+
+
+def _has_told_findings(run: str) -> bool:
+    from psycopg import Error
+
+    from wardstream.watch.alerts import has_told
+
+    try:
+        return has_told(get_settings(), run)
+    except Error:
+        return False
+
+
+def run_of(dag_id: str, run_id: object) -> str:
+    """A run in words, DAG included: runs of two DAGs may have one id."""
+    return f"DAG {dag_id}, run {run_id}"
+
+
+def tell(settings: Settings, dag_id: str, what: str, runbook: str) -> None:
     """Open a DAG's alert; trouble with that is logged and never takes the place of what failed."""
     from psycopg import Error
 
     from wardstream.watch.alerts import open_alert
 
     try:
-        sent = open_alert(settings, f"dag:{dag_id}", what, since or datetime.now(UTC), runbook)
+        sent = open_alert(settings, f"dag:{dag_id}", what, datetime.now(UTC), runbook)
         log.info("alert dag:%s: %s", dag_id, "told" if sent else "open; nothing is sent again, or no channel is set")
     except Error as error:
         log.warning("the alert is neither recorded nor sent: PostgreSQL did not take it (%s)", type(error).__name__)

@@ -1,12 +1,14 @@
 """What the broker says of topics: their ids, their partitions, and where each partition begins and ends.
 
-Ends are those a read_committed reader can reach (the last stable offset), as everywhere in Wardstream.
+Ends are those a read_committed reader can reach (the last stable offset), as everywhere in Wardstream; `held` says what
+lies behind them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -21,6 +23,8 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
 from wardstream.kafka.client import Admin, Trouble, consumer, not_allowed
 from wardstream.settings import Settings
 
+HANGS_AFTER = timedelta(seconds=60)
+HELD_RUNBOOK = "events-behind-an-open-transaction.md"
 Partition = tuple[str, int]  # topic name, partition number
 
 CLOCK, BROKERS_CLOCK = "message.timestamp.type", "LogAppendTime"
@@ -47,6 +51,32 @@ class Extent:
     partition: int
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """Offsets [start, end) of a partition that are appended and cannot be read: `start` begins an open transaction.
+
+    A transaction that aborts or commits frees them; its producer may never do so.
+    """
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    since: datetime
+    """When the first of them was appended."""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it is open for longer than an ordinary transaction takes."""
+        return datetime.now(UTC) - self.since > HANGS_AFTER
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} partition {self.partition}: {self.end - self.start} events (offsets {self.start} to"
+            f" {self.end}) are held behind a transaction that is open since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        )
 
 
 class Broker:
@@ -95,10 +125,25 @@ class Broker:
             return {}
         return {at: offset if offset >= 0 else ends[at] for at, offset in self._list(asked).items()}
 
-    def first_message(self, at: Partition, offset: int) -> tuple[int, int] | None:
+    def held(self) -> list[Held]:
+        """What is held back behind open transactions, of the topics there are, by topic and partition."""
+        partitions = [
+            (topic, p) for topic, (_, number) in self._describe(missing_ok=True).items() for p in range(number)
+        ]
+        # In this order: what is appended in between makes the second answer greater, and so never looks held.
+        ends = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+        readable = self._offsets(partitions, OffsetSpec.latest())
+        found = []
+        for at in sorted(at for at in partitions if readable[at] < ends[at]):
+            first = self.first_message(at, readable[at], "read_uncommitted")
+            if first is not None:
+                found.append(Held(*at, readable[at], ends[at], datetime.fromtimestamp(first[1] / 1000, UTC)))
+        return found
+
+    def first_message(self, at: Partition, offset: int, isolation: str = "read_committed") -> tuple[int, int] | None:
         """Offset and time of appending (ms since 1970) of the first message from an offset on; None where none is."""
         trouble = Trouble(self._settings)
-        reader = consumer(self._settings, "look", trouble)
+        reader = consumer(self._settings, "look", trouble, **{"isolation.level": isolation})
         try:
             reader.assign([TopicPartition(*at, offset)])
             message = reader.poll(15.0)
@@ -132,11 +177,19 @@ class Broker:
                     missing = not_allowed(self._settings, one.error, "Read", f"topic {one.topic}")
                     raise missing or KafkaException(one.error)
 
-    def _offsets(self, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
-        return self._list({TopicPartition(topic, partition): spec for topic, partition in partitions})
+    def _offsets(
+        self,
+        partitions: list[Partition],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[Partition, int]:
+        return self._list({TopicPartition(topic, partition): spec for topic, partition in partitions}, isolation)
 
-    def _list(self, asked: Mapping[TopicPartition, OffsetSpec]) -> dict[Partition, int]:
-        committed = IsolationLevel.READ_COMMITTED
-        futures = self._admin.list_offsets(dict(asked), isolation_level=committed, request_timeout=15)
+    def _list(
+        self, asked: Mapping[TopicPartition, OffsetSpec], isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> dict[Partition, int]:
+        if not asked:
+            return {}
+        futures = self._admin.list_offsets(dict(asked), isolation_level=isolation, request_timeout=15)
         found = {at: self._admin.answer(f, "Describe", f"topic {at.topic}") for at, f in futures.items()}
         return {(at.topic, at.partition): int(result.offset) for at, result in found.items()}

@@ -8,6 +8,7 @@ In one snapshot of the database, with the topics' ends taken before it:
     3. core equals the refold of history, in both directions
     4. received = stored + duplicates + quarantined, as counted by the commits and as counted now
     5. PostgreSQL's durability settings are on, and the topics keep the broker's clock
+    6. no transaction hangs and holds back what comes after it in Kafka
 
 A finding names topic, partition and offset, or table and key. The database is not changed.
 """
@@ -27,7 +28,7 @@ from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.copy import copy
 from wardstream.database.scratch import Scratch
-from wardstream.kafka.broker import Broker, Extent, SendersClock
+from wardstream.kafka.broker import HELD_RUNBOOK, Broker, Extent, Held, SendersClock
 from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource
@@ -95,7 +96,7 @@ def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             read_ledger(conn)  # the snapshot stands from here: nothing in it can be ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in broker.extents()}
-            return _Verification(settings, contracts, conn, extents, later, why_behind).run()
+            return _Verification(settings, contracts, conn, extents, later, why_behind, broker.held()).run()
 
 
 def not_durable(settings: Settings) -> list[str]:
@@ -137,6 +138,7 @@ class _Verification:
         extents: list[Extent],
         later: Mapping[tuple[str, int], int],
         why_behind: str,
+        held: list[Held],
     ) -> None:
         self.settings = settings
         self.why_behind = why_behind or BEHIND
@@ -144,6 +146,7 @@ class _Verification:
         self._scratch = Scratch(conn)
         self.extents = extents
         self.later = later
+        self.held = held
         self.contracts = contracts
         self.plan: Plan = load_plan(settings.sql_dir, list(self.contracts))
         self.sql = {path.stem: beside(__file__, path.stem) for path in SQL.glob("*.sql")}
@@ -153,6 +156,7 @@ class _Verification:
         ledger = read_ledger(self.conn)
         self._check_durability()
         self._check_clock()
+        self._check_open_transactions()
         for extent in self.extents:
             done = ledger.get((extent.topic_id, extent.partition))
             self._check_ranges(extent, done)
@@ -176,6 +180,17 @@ class _Verification:
             Broker(self.settings, self.contracts).check_clock()
         except SendersClock as error:
             self.report.findings.append(str(error))
+
+    def _check_open_transactions(self) -> None:
+        """Ends are those that can be read: what an open transaction holds back would go unseen, and lag is 0."""
+        for held in self.held:
+            if held.hangs:
+                self.report.findings.append(
+                    f"{held}; it ends by itself at its producer's transaction.timeout.ms, or at once:"
+                    f" docs/runbooks/{HELD_RUNBOOK}"
+                )
+            else:
+                self.report.notes.append(f"{held}; they are not checked")
 
     def _closed_logs(self) -> list[Extent]:
         """Logs that are gone, as somebody accepted: nothing of them can be read, so that only the books are checked."""

@@ -7,7 +7,7 @@ import http.client
 import xmlrpc.client
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psycopg
@@ -19,6 +19,8 @@ from wardstream.stack.memory import memory_by_part
 from wardstream.stack.part import Part
 from wardstream.stack.parts import PARTS, embedded, stream
 from wardstream.watch.figures import Figures, Quarantined, Topic, figures
+from wardstream.watch.finding import Finding
+from wardstream.watch.findings import findings_now
 from wardstream.watch.status import shown
 
 
@@ -51,6 +53,7 @@ class Report:
     quarantine_is_cut: bool
     memory_bytes: int
     blocked_by: str | None
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
@@ -62,6 +65,7 @@ class Report:
         return {
             **asdict(self),
             "quarantine": [{**asdict(of_one), "latest": of_one.latest.isoformat()} for of_one in self.quarantine],
+            "findings": [{**asdict(one), "since": one.since and one.since.isoformat()} for one in self.findings],
         }
 
 
@@ -76,8 +80,9 @@ def report(settings: Settings) -> Report:
     states = _states(settings)
     here = present(settings, (name for name, state in states.items() if state.name in manager.ALIVE))
     others = [part for part in PARTS if part.elsewhere(settings)]
-    with ThreadPoolExecutor(len(here) + len(others) + 2) as pool:
+    with ThreadPoolExecutor(len(here) + len(others) + 3) as pool:
         found = pool.submit(_figures, settings)
+        wrong = pool.submit(findings_now, settings)
         memory = pool.submit(memory_by_part, settings)
         # of the stream the figures say how it is
         health = {part.name: pool.submit(_ready, settings, part) for part in here if part.name != stream.NAME}
@@ -104,6 +109,7 @@ def report(settings: Settings) -> Report:
         quarantine_is_cut=bool(seen and seen.quarantine_is_cut),
         memory_bytes=sum(sizes.values()),
         blocked_by=seen.status.blocked_by if seen and seen.status else None,
+        findings=wrong.result(),
     )
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from wardstream.stack.parts.stream import NAME
 from wardstream.stack.report import Report
 from wardstream.watch.figures import MOST_QUARANTINED
+from wardstream.watch.finding import Finding
 
 _QUARANTINE_RUNBOOK = "docs/runbooks/a-message-is-in-quarantine.md"
 
@@ -33,6 +34,7 @@ def tables(report: Report) -> RenderableType:
         there.append(Text("what becomes of the topics is not known: PostgreSQL does not say"))
     if report.quarantine:
         there += ["", _quarantine(report)]
+    there += [Text(line, style="yellow") for one in report.findings for line in ("", finding(one))]
     return Group(*there, "")
 
 
@@ -92,6 +94,11 @@ def _quarantine(report: Report) -> Group:
         else "of the last 24 hours; "
     )
     return Group(table, Text(f"{cut}{_QUARANTINE_RUNBOOK}"))
+
+
+def finding(one: Finding) -> str:
+    """What was found, and what to type."""
+    return f"{one.code}: {one.said}\n  {one.remedy}\n  docs/runbooks/{one.runbook}"
 
 
 def ago(seconds: float | None) -> str:

@@ -63,15 +63,71 @@ def test_it_is_said_once_while_it_is_open_and_anew_after_it_was_closed(
     assert close_alert(told, KEY) and not close_alert(told, KEY)
     assert row(KEY)["closed_at"] is not None
     assert _open(told, what="DAG some_dag failed in task report, run r9")
-    assert [posted["what"][-2:] for posted in webhook.got] == ["r1", "r9"]
-    assert len(mailbox.got) == 2
+    assert [(posted["what"][-2:], posted["state"]) for posted in webhook.got] == [
+        ("r1", "open"),
+        ("r1", "resolved"),
+        ("r9", "open"),
+    ]
+    assert len(mailbox.got) == 3
+
+
+def test_when_it_is_over_this_is_said_with_how_long_it_took(told: Settings, webhook: Webhook, mailbox: Mailbox):
+    began = datetime.now(UTC) - timedelta(hours=3, minutes=12)
+    open_alert(told, KEY, WHAT, began, RUNBOOK, remedy="`wardstream up`")
+    assert webhook.got[0]["text"].splitlines()[2:] == [
+        "What to do: `wardstream up`",
+        "More: docs/runbooks/a-dag-failed.md",
+    ]
+    close_alert(told, KEY)
+    [opened, over], mails = webhook.got, mailbox.got
+    assert (opened["state"], opened["until"]) == ("open", None) and over["state"] == "resolved"
+    assert over["since"] == opened["since"] and over["until"] > over["since"]
+    first, second = over["text"].splitlines()
+    assert first == f"Resolved: {WHAT}" and second.startswith(f"Lasted: 3 h 12 min, from {began:%Y-%m-%d %H:%M:%S} UTC")
+    assert mails[1]["Subject"] == f"[wardstream] Resolved: {WHAT}"
+    assert send_waiting(told) == [] and len(webhook.got) == 2
+
+
+def test_that_it_is_over_is_told_at_least_once_to_those_who_know_that_it_began(
+    told: Settings, webhook: Webhook, mailbox: Mailbox
+):
+    mailbox.answer = "451 later"
+    assert _open(told)  # the webhook took it, the mail server did not
+    webhook.status = 503
+    close_alert(told, KEY)
+    mailbox.answer = "250 taken"
+    assert send_waiting(told) == [] and not mailbox.got
+    webhook.status = 200
+    assert send_waiting(told) == [KEY] and send_waiting(told) == []
+    assert [posted["state"] for posted in webhook.got] == ["open", "resolved"]
+
+
+def test_what_begins_again_before_its_end_was_told_is_open(told: Settings, webhook: Webhook):
+    assert _open(told)
+    webhook.status = 503
+    close_alert(told, KEY)
+    webhook.status = 200
+    assert _open(told) and send_waiting(told) == []
+    assert [posted["state"] for posted in webhook.got] == ["open", "open"]
+
+
+def test_the_migration_tells_nobody_of_what_was_over_long_ago(told: Settings, webhook: Webhook, mailbox: Mailbox):
+    _open(told)
+    with psycopg.connect(told.owner_url, autocommit=True) as conn:
+        folder = told.sql_dir / "migrations"
+        conn.execute((folder / "0023.alerts-by-finding.rollback.sql").read_bytes())
+        conn.execute("UPDATE ops.alerts SET closed_at = now()")
+        conn.execute("INSERT INTO ops.alerts VALUES ('dag:stream_reconcile_dag', 'x', 'y', now(), now(), NULL, now())")
+        conn.execute((folder / "0023.alerts-by-finding.sql").read_bytes())
+    assert send_waiting(told) == [] and len(webhook.got) == len(mailbox.got) == 1
 
 
 def test_two_keys_are_two_messages(told: Settings, webhook: Webhook):
     assert _open(told, "quarantine:labs") and _open(told, "quarantine:admissions")
     close_alert(told, "quarantine:labs")
     assert not _open(told, "quarantine:admissions")
-    assert [posted["key"] for posted in webhook.got] == ["quarantine:labs", "quarantine:admissions"]
+    opened = [posted["key"] for posted in webhook.got if posted["state"] == "open"]
+    assert opened == ["quarantine:labs", "quarantine:admissions"]
 
 
 def test_with_no_channel_it_is_remembered_and_nothing_is_sent(quiet: Settings, row: Row):

@@ -64,12 +64,12 @@ def test_too_high_a_share_is_told_once_and_closed_when_it_falls(
     commits("labs", 200, 0, 1)
     check_rates(told)
     assert row("quarantine:labs")["closed_at"] is not None
-    assert len(webhook.got) == 1
+    assert [posted["state"] for posted in webhook.got] == ["open", "resolved"]
 
 
 @pytest.mark.parametrize(
     ("received", "quarantined", "is_told"),
-    [(19, 19, False), (20, 1, True), (100, 1, False), (100, 2, True), (5000, 0, False)],
+    [(19, 19, True), (12, 12, True), (19, 18, False), (20, 1, True), (100, 1, False), (100, 2, True), (5000, 0, False)],
 )
 def test_the_limits(told: Settings, webhook: Webhook, commits: Commits, received: int, quarantined: int, is_told: bool):
     commits("patients", received, quarantined, 5)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.alerts.conftest import Webhook
-from tests.integration.dags.conftest import Go, execute
+from tests.integration.dags.conftest import Go, changed, execute
 from wardstream.settings import Settings
 from wardstream.stream import control
 from wardstream.stream.lease import Lease
 
 DAG = "stream_reconcile_dag"
 GREEN = {"stream_as_desired": "success", "quarantine_rate": "success"}
-KEY = f"dag:{DAG}"
+KEY = "behind:labs"
+# A driver's silence counts from the server's start at the earliest.
+SERVER_IS_OLD = "SELECT pg_sleep(greatest(0, 61 - extract(EPOCH FROM now() - pg_postmaster_start_time())))"
 
 
 @pytest.fixture
@@ -54,19 +57,70 @@ def test_what_is_found_is_told_once_closed_by_the_next_green_run_and_told_again(
     assert run.lines("topic labs: 1234 events wait") and run.lines("docs/runbooks/the-stream-is-behind.md")
     lease.beat()
     assert runner(DAG, ready).state == "failed"
-    [alert] = hook.got  # one for both runs, with what was found, since when it is so, and the runbook for it
+    [alert] = hook.got  # one for both runs, with what was found, since when it is so, and what to do about it
     assert alert["key"] == KEY and alert["runbook"] == "the-stream-is-behind.md"
     assert "behind:labs" in alert["what"] and run.run_id in alert["what"]
-    assert alert["since"] == "2026-03-02T08:15:00+00:00"
+    assert alert["since"] == "2026-03-02T08:15:00+00:00" and "wardstream logs stream" in alert["remedy"]
     assert _is_open(ready) == [KEY]
 
     lease.lag, lease.behind_since = {"labs": {"0": 0}}, {}
     lease.beat()
     assert runner(DAG, ready).state == "success"
     assert _is_open(ready) == []
+    execute(ready, SERVER_IS_OLD)
     execute(ready, "UPDATE ops.streams SET heartbeat_at = now() - interval '5 minutes'")
     assert runner(DAG, ready).state == "failed"
-    assert len(hook.got) == 2 and "driver_silent" in hook.got[1]["what"]
+    assert len(hook.got) == 3 and "driver_silent" in hook.got[2]["what"]
+    assert [(alert["key"], alert["state"]) for alert in hook.got] == [
+        (KEY, "open"),
+        (KEY, "resolved"),
+        ("driver_silent", "open"),
+    ]
+
+
+def test_a_worse_finding_is_told_while_another_is_open_and_does_not_end_it(
+    runner: Go, ready: Settings, lease: Lease, hook: Webhook
+):
+    lease.lag, lease.behind_since = {"labs": {"0": 1234}}, {"labs": "2026-03-02T08:15:00+00:00"}
+    lease.beat()
+    assert runner(DAG, ready).state == "failed"
+    execute(
+        ready,
+        "UPDATE ops.streams SET recent_starts = ARRAY[now(), now(), now(), now()], fruitless_starts = 4, lag = '{}'",
+    )
+    assert runner(DAG, ready).state == "failed"
+    assert [(alert["key"], alert["state"]) for alert in hook.got] == [(KEY, "open"), ("crash_loop", "open")]
+    execute(ready, "UPDATE ops.streams SET recent_starts = '{}', fruitless_starts = 0, behind_since = '{}'")
+    assert runner(DAG, ready).state == "success"
+    assert {(alert["key"], alert["state"]) for alert in hook.got[2:]} == {
+        (KEY, "resolved"),
+        ("crash_loop", "resolved"),
+    }
+    assert _is_open(ready) == []
+
+
+def test_a_dag_that_fails_for_another_reason_is_told_as_a_dag(
+    runner: Go, ready: Settings, lease: Lease, hook: Webhook, tmp_path: Path
+):
+    broken = changed(ready, tmp_path / "schemas")
+    (tmp_path / "schemas" / "labs" / "contract.yaml").write_text("schema: []")
+    assert runner(DAG, broken).state == "failed"
+    assert [alert["key"] for alert in hook.got] == [f"dag:{DAG}"]
+
+
+def test_days_that_stay_stale_are_told_with_the_time_since_when(
+    runner: Go, ready: Settings, lease: Lease, hook: Webhook
+):
+    execute(ready, "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 1)")
+    run = runner(DAG, ready)
+    assert run.state == "success" and not hook.got  # it was stale at one look
+    execute(ready, "UPDATE ops.stale_days SET seen_at = now() - interval '2 hours'")
+    run = runner(DAG, ready)
+    assert run.state == "failed" and run.lines("(stale_days: docs/runbooks/days-stay-stale.md)")
+    assert hook.got[0]["key"] == "stale_days" and "2026-03-01" in hook.got[0]["what"]
+    execute(ready, "DELETE FROM ops.day_versions")
+    assert runner(DAG, ready).state == "success"
+    assert [alert["state"] for alert in hook.got] == ["open", "resolved"]
 
 
 FOUND = [

@@ -12,6 +12,7 @@ from wardstream.stack import parts
 from wardstream.stack.report import Report, Row
 from wardstream.stack.show import ago, size, tables
 from wardstream.watch.figures import Quarantined, Topic
+from wardstream.watch.finding import Finding
 
 MIB = 2**20
 ROWS = [
@@ -80,6 +81,16 @@ def test_the_reason_why_the_stream_does_not_begin_is_said():
     assert "the stream is blocked: topic labs was made again topic labs" in said
 
 
+def test_what_was_found_is_said_with_what_to_type():
+    found = Finding("open_transaction:labs/0", "51 events " * 9, datetime.now(UTC), "x.md", "`abort --topic labs`")
+    report = replace(REPORT, findings=[found])
+    lines = printed(report)
+    assert max(map(len, lines)) <= 80
+    said = " ".join(" ".join(lines).split())
+    assert "open_transaction:labs/0: 51 events" in said and "`abort --topic labs` docs/runbooks/x.md" in said
+    assert report.as_dict()["findings"][0]["since"].endswith("+00:00")
+
+
 def test_a_cut_count_says_so():
     assert not [line for line in printed(REPORT) if "newest" in line]
     assert [line for line in printed(replace(REPORT, quarantine_is_cut=True)) if "the newest 100000" in line]
@@ -87,7 +98,15 @@ def test_a_cut_count_says_so():
 
 def test_for_programs_it_is_plain_json():
     plain = json.loads(json.dumps(REPORT.as_dict()))
-    assert list(plain) == ["parts", "topics", "quarantine", "quarantine_is_cut", "memory_bytes", "blocked_by"]
+    assert list(plain) == [
+        "parts",
+        "topics",
+        "quarantine",
+        "quarantine_is_cut",
+        "memory_bytes",
+        "blocked_by",
+        "findings",
+    ]
     assert plain["parts"][0]["memory_bytes"] == 120 * MIB and plain["topics"][2]["lag"] is None
     assert datetime.fromisoformat(plain["quarantine"][0]["latest"]).utcoffset() == timedelta(0)
 
