@@ -7,6 +7,7 @@ from psycopg import sql
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import Connection, connect, scalar, trusted
 from wardstream.database.facility import read_facility
+from wardstream.proof.folds import note
 from wardstream.settings import Settings
 from wardstream.stream.commit import COMMIT_LOCK, Refold, create_touched
 from wardstream.stream.plan import Fold, load_plan
@@ -36,6 +37,7 @@ def rebuild(settings: Settings) -> dict[str, int]:
             touch_all(conn, fold)
             refold.compute(conn)
             refold.apply(conn, facility)
+            note(conn, fold)
         seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
         conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
         marked = conn.execute(

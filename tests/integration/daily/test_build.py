@@ -77,7 +77,7 @@ def test_days_in_several_chunks_are_built_like_days_in_one(clinic, monkeypatch):
 def broken(clinic, tmp_path, table: str, right: str, wrong: str):
     """Settings whose definition of one table has a defect."""
     shutil.copytree(clinic.settings.sql_dir, tmp_path / "sql")
-    path = tmp_path / "sql" / "marts" / f"{table}.sql"
+    path = tmp_path / "sql" / "marts" / table / "query.sql"
     text = path.read_text()
     assert right in text
     path.write_text(text.replace(right, wrong))
@@ -153,7 +153,7 @@ def test_a_table_that_cannot_be_built_does_not_stop_the_others(clinic, tmp_path,
 
 
 def test_no_password_is_in_what_spark_says_of_a_plan(clinic):
-    options = jdbc(clinic.settings.writer_url)
+    options = jdbc(clinic.settings.writer_url, 600)
     secret = options["password"]
     assert secret and secret not in options["url"]
     frame = clinic.spark.read.jdbc(options.pop("url"), "mart.daily_labs", properties=options)
