@@ -65,7 +65,7 @@ def test_todays_numbers_do_not_wait_for_centuries(clinic, monkeypatch):
     clinic.commit(
         stay("old", "admitted", since, encounter_id="E1", patient_id="P1"),
         stay("a", "admitted", 24 * 18, encounter_id="E2", patient_id="P2"),
-        stay("far", "discharged", 24 * 900, encounter_id="E2", patient_id="P2"),
+        stay("far", "discharged", 24 * 900, 24 * 19, encounter_id="E2", patient_id="P2"),
         lab("x", "resulted", 24 * 19, lab_result_id="L1", test_code="NA"),
         lab("y", "resulted", since, lab_result_id="L2", test_code="NA"),
     )

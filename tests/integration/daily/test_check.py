@@ -59,7 +59,7 @@ def test_a_folder_without_a_table_is_said(clinic, sql_of):
             "    loinc_code,\n    1 AS x,\n    results",
             "query.sql: it gives x, which",
         ),
-        (QUERY, "FROM counted", "FORM counted", "query.sql, line 49: Syntax error at or near '.'"),
+        (QUERY, "FROM counted", "FORM counted", "query.sql, line 49: Syntax error at or near 'FORM'"),
         (
             QUERY,
             "        unit,\n        max",
