@@ -31,7 +31,7 @@ from wardstream.daily.check import check_mart
 from wardstream.daily.deadline import Deadline
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.runs import chunks, runs_of
-from wardstream.daily.spark import LOCK_SECONDS, aggregate, limits
+from wardstream.daily.spark import aggregate, limits
 from wardstream.daily.stale import Range, definition_of, stale_days
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.facility import Facility, read_facility
@@ -46,7 +46,7 @@ DAYS_NAMED = 10
 STATEMENTS = 3
 """How many of the longest statements a step of the job may take; more is a job that hangs."""
 HUNG = {
-    "lock timeout": f"another session held a lock on what it needs, for {LOCK_SECONDS} s or longer",
+    "lock timeout": "another session holds a lock on what it needs",
     "statement timeout": "a statement took longer than WARDSTREAM_DAILY_STATEMENT_SECONDS",
     "Read timed out": "PostgreSQL said nothing for longer than WARDSTREAM_DAILY_STATEMENT_SECONDS",
 }

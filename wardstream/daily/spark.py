@@ -47,7 +47,7 @@ APPLICATION = "wardstream daily read"
 SESSION = "-c timezone=UTC -c jit=off -c client_connection_check_interval=1000"
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 60
-"""No build waits longer for a lock that another session holds."""
+"""No build waits longer for a lock that another session holds; where statements must be quick, half as long as one."""
 SILENCE_SECONDS = 30
 """How much longer than a statement may take Java waits for an answer: the server then ends it, and is not just gone."""
 
@@ -113,7 +113,7 @@ def _scratch(settings: Settings) -> Path:
 
 def limits(seconds: int) -> str:
     """Options of a PostgreSQL session: how long one of its statements may take, and wait for a lock."""
-    return f"-c statement_timeout={seconds}s -c lock_timeout={min(seconds, LOCK_SECONDS)}s"
+    return f"-c statement_timeout={seconds}s -c lock_timeout={min(seconds * 500, LOCK_SECONDS * 1000)}ms"
 
 
 def jdbc(url: str, seconds: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -137,7 +137,7 @@ def test_tables_of_an_hour_and_of_a_stay_are_built_by_day(grained):
 
 def test_everything_else_finds_the_tables_by_their_folders(grained):
     """No list in Python names a table: the DAG's report and the comments are those of the folders."""
-    said = built_since(grained.settings, date(2020, 1, 1))
+    said = built_since(grained.settings, datetime(2020, 1, 1, tzinfo=UTC))
     assert any(line.startswith("mart.hourly_labs: ") for line in said)
     (comment,) = grained.bench.rows("SELECT obj_description('mart.hourly_labs'::regclass)")[0]
     assert comment == "Laboratory results by day and hour."

@@ -39,10 +39,16 @@ def stale_labs(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Clinic:
     return clinic
 
 
-def ended(clinic: Clinic, settings: Settings, caplog: pytest.LogCaptureFixture) -> str:
+def ended(
+    clinic: Clinic,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    afterwards: Callable[[], None] = lambda: None,
+) -> str:
     """Build in this process; it must end with an error, which is returned, and leave the day stale."""
     begun = time.monotonic()
     assert run(settings, clinic.range(), lambda _settings: clinic.spark) == 1
+    afterwards()
     assert time.monotonic() - begun < 60
     assert clinic.stale("daily_labs") == [MARCH[2]]
     (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -55,7 +61,7 @@ def test_a_lock_of_another_session(stale_labs, caplog, table):
     settings = stale_labs.settings.model_copy(update={"daily_statement_seconds": 2})
     with connect(stale_labs.settings.owner_url, "test lock") as other, other.transaction():
         other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-        assert "another session held a lock" in ended(stale_labs, settings, caplog)
+        assert "another session holds a lock" in ended(stale_labs, settings, caplog)
     stale_labs.build()
     assert stale_labs.stale("daily_labs") == []
 
@@ -94,15 +100,18 @@ def test_a_frozen_postgresql_ends_sparks_reads(stale_labs, sql_of, freeze, monke
     monkeypatch.setattr(spark_module, "SILENCE_SECONDS", 2)
     settings = sql_of(READ, *SLOW).model_copy(update={"daily_statement_seconds": 5})
 
+    over = threading.Event()
+
     def freezing() -> None:
-        wait_for("Spark to read", lambda: reading(stale_labs), 40)
-        freeze("wardstream daily read", False)
+        while not over.wait(0.1):
+            freeze("wardstream daily read", False)
 
     thread = threading.Thread(target=freezing)
     thread.start()
     try:
-        assert "PostgreSQL said nothing" in ended(stale_labs, settings, caplog)
+        assert "PostgreSQL said nothing" in ended(stale_labs, settings, caplog, afterwards=over.set)
     finally:
+        over.set()
         thread.join()
 
 
@@ -114,7 +123,7 @@ def test_a_frozen_postgresql_ends_the_job(stale_labs, sql_of, freeze):
         [sys.executable, "-m", "spark_jobs.daily"], **how(stale_labs, **more), stderr=subprocess.PIPE
     )
     try:
-        wait_for("the job to read", lambda: reading(stale_labs), 60)
+        wait_for("the job to read", lambda: job.poll() is not None or reading(stale_labs), 120)
         freeze("wardstream daily", True)
         _, said = job.communicate(timeout=90)
     finally:
