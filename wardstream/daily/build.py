@@ -108,8 +108,11 @@ class Builder:
 
     def chunks(self, mart: Mart, wanted: Range) -> list[list[date]]:
         """What is stale of one table, in the order in which it is to be built."""
-        today = read_facility(self.conn, wanted.today).today
-        return chunks(list(stale_days(self.conn, mart, wanted)), today, DAYS_A_CHUNK)
+        with self.deadline.within(
+            STATEMENTS * self.settings.daily_statement_seconds, f"stale days of mart.{mart.table}"
+        ):
+            today = read_facility(self.conn, wanted.today).today
+            return chunks(list(stale_days(self.conn, mart, wanted)), today, DAYS_A_CHUNK)
 
     def build_chunk(self, mart: Mart, days: Sequence[date], wanted: Range, built: Built) -> None:
         """Build these days; `built` is told what became of them."""

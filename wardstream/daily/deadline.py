@@ -32,12 +32,13 @@ class Deadline:
 
     @contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
-        """A step that may take so long."""
+        """A step that may take so long; one within another has a time of its own, and the outer one its own again."""
+        before = self._step
         self._step = (what, seconds, time.monotonic() + seconds)
         try:
             yield
         finally:
-            self._step = None
+            self._step = before and (before[0], before[1], time.monotonic() + before[1])
 
     def _watch(self) -> None:
         while True:

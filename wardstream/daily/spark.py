@@ -83,8 +83,10 @@ def session(settings: Settings) -> SparkSession:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    # PySpark logs every error of SQL as JSON of 12,000 characters, and the value at fault is in it.
+    # Both quote the value at fault; PySpark's is JSON of 12,000 characters. `wardstream.daily.build` says what failed.
     logging.getLogger("SQLQueryContextLogger").disabled = True
+    log4j = spark._jvm.org.apache.logging.log4j
+    log4j.core.config.Configurator.setLevel("org.apache.spark.executor.Executor", log4j.Level.OFF)
     return spark
 
 

@@ -1,11 +1,14 @@
 """What sql/marts says is tried before it is needed: one sentence with file and line, and no NULLs built."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
 from tests.integration.commit.facts import lab
 from tests.integration.daily.clinic import Before
+from tests.integration.daily.test_job import how
 from tests.integration.daily.test_which_days import a_week
 from wardstream.daily.build import run
 from wardstream.daily.check import check_marts
@@ -86,12 +89,15 @@ def test_a_table_with_a_typo_is_not_built_and_the_others_are(
     assert len(capfd.readouterr().err) < 2_000, "Spark adds no page of its own"
 
 
-def test_what_fails_at_a_row_quotes_no_row(clinic, sql_of, monkeypatch, caplog, capfd):
+def test_what_fails_at_a_row_quotes_no_row(clinic, sql_of):
+    """In a process of its own: the JVM writes to the same place."""
     a_week(clinic)
     clinic.commit(lab("late", "resulted", 35, lab_result_id="L9", test_code="Jane Doe"))
     settings = sql_of(QUERY, "    loinc_code,\n    results", "    CAST(test_code AS int) AS loinc_code,\n    results")
-    monkeypatch.setattr(clinic.spark, "stop", lambda: None)
-    with caplog.at_level(logging.INFO):
-        assert run(settings, clinic.range(), lambda _settings: clinic.spark) == 1
-    said = caplog.text + capfd.readouterr().err
-    assert "NumberFormatException CAST_INVALID_INPUT" in said and "Jane" not in said
+    command = [sys.executable, "-m", "spark_jobs.daily"]
+    done = subprocess.run(
+        command, **how(clinic, sql_dir=settings.sql_dir), capture_output=True, timeout=200, check=False
+    )
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "NumberFormatException CAST_INVALID_INPUT" in said and "Jane" not in said, said
