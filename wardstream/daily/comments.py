@@ -38,7 +38,8 @@ def _apply(conn: Connection, mart: Mart) -> bool:
     name = {"table": table.as_string(conn)}
     said: dict[str | None, str | None] = {column: text for column, text in conn.execute(SAID_OF_COLUMNS, name)}
     said[None] = scalar(conn, SAID, name)
-    wanted: dict[str | None, str] = {None: metadata.description, **metadata.columns}
+    wanted: dict[str | None, str] = {None: metadata.description}
+    wanted |= {column: text for column, text in metadata.columns.items()}
     differ = {column: text for column, text in wanted.items() if said[column] != text}
     with conn.transaction():
         for column, text in differ.items():
