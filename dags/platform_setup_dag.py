@@ -59,11 +59,12 @@ def platform_setup() -> None:
 
     @task
     def checks() -> None:
-        """Roles, their rights, and PostgreSQL's durability; changes nothing."""
+        """Roles, their rights, PostgreSQL's durability, and changed folds; changes nothing."""
         from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
-            _say([*setup.check_roles(get_settings()), *setup.check_durability(get_settings())], "nothing was checked")
+            checks = (setup.check_roles, setup.check_durability, setup.check_folds)
+            say(line for check in checks for line in check(get_settings()))
 
     @task
     def summary(*parts: Any) -> None:

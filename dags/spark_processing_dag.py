@@ -1,8 +1,9 @@
 """
 ### Build the day's aggregates
 
-Builds `mart.daily_admissions`, `mart.daily_diagnoses` and `mart.daily_labs` for the days that changed since they were
-built last (*stale* days), with one Spark job. A day changes when an event for it arrives, however late.
+Builds the daily tables (`mart.daily_admissions` and the like: one folder each in `sql/marts`) for the days that changed
+since they were built last (*stale* days), with one Spark job. A day changes when an event for it arrives, however late,
+and when the definition of its table changes.
 
 * **Owner**: the data team
 * **Schedule**: `WARDSTREAM_DAILY_SCHEDULE` (every 15 minutes); also by hand, and by `wardstream airflow backfill`
@@ -14,13 +15,14 @@ built last (*stale* days), with one Spark job. A day changes when an event for i
   `wardstream airflow backfill create --dag-id spark_processing_dag --reprocess-behavior completed
   --from-date 2026-03-01T05:00 --to-date 2026-03-01T05:15`
 * **May it be re-run?** Yes. A day that is not stale is not built again, and an older build never replaces a newer one.
-* **When it fails**: the old rows stay as they were. The log of `build` ends with the check that failed or the server
-  that did not answer; `docs/runbooks/a-dag-failed.md`. The next run takes the same days up again.
+* **When it fails**: the old rows stay as they were. The log of `build` ends with the check that failed and its days, or
+  the server that did not answer; `docs/runbooks/a-dag-failed.md`. The next run takes the same days up again. A build of
+  more than six hours is ended; the newest days come first, what is in place stays, and the next run goes on.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
@@ -30,6 +32,7 @@ from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.daily.jvm import SUBMIT, jdbc_jars
 from wardstream.settings import PROJECT_ROOT, get_settings
 
+PATIENCE = timedelta(hours=6)  # the first build of many years
 DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
 PARAMS = {
     "first_day": Param(None, **DAY, title="First day", description="`first_day`. Empty: no lower bound."),
@@ -47,7 +50,7 @@ PARAMS = {
     doc_md=__doc__,
     tags=["wardstream", "daily"],
     params=PARAMS,
-    **HOUSE_RULES,
+    **(HOUSE_RULES | {"dagrun_timeout": PATIENCE + timedelta(hours=1)}),
 )
 def spark_processing() -> None:
     @task.short_circuit
@@ -79,6 +82,7 @@ def spark_processing() -> None:
         driver_memory=get_settings().daily_driver_memory,
         conf=SUBMIT,
         jars=jdbc_jars(get_settings().spark_jars) or None,
+        execution_timeout=PATIENCE,
         application_args=stale,  # days only; the job has its settings from the environment
     )
     stale >> build >> report()

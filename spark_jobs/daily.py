@@ -1,9 +1,10 @@
-"""The day's numbers: mart.daily_admissions, mart.daily_diagnoses and mart.daily_labs, built for their stale days.
+"""The day's numbers: the tables of sql/marts, built for their stale days.
 
     settings -> stale days -> snapshot -> Spark reads core and aggregates -> checks -> the days put in place
 
 Run by spark-submit (Airflow) or by `wardstream daily`. Settings come from the environment; nothing secret is in the
-arguments. Exit codes: 0 every stale day was built, 1 not all: the log says which table and why, and the rest was built.
+arguments. Exit codes: 0 every stale day was built, 1 not all: the log says which table, which
+days and why, and the rest was built.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from datetime import date
 import psycopg
 
 from wardstream.daily.build import run
+from wardstream.daily.deadline import Deadline
 from wardstream.daily.orphan import end_with_starter
 from wardstream.daily.spark import NoJdbcAddressError, session
 from wardstream.daily.stale import Range, RangeError
@@ -46,10 +48,12 @@ def main() -> int:
     configure_logging()
     wanted = arguments(sys.argv[1:])
     end_with_starter()
+    deadline = Deadline()
+    deadline.start()
     # Spark takes the first `python3` of the path for its workers; ours need this very environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        return run(get_settings(), wanted, session)
+        return run(get_settings(), wanted, session, deadline)
     except psycopg.OperationalError as reason:
         log.error("PostgreSQL does not answer: %s; is the stack up? `wardstream status`", type(reason).__name__)
     except psycopg.errors.UndefinedTable:

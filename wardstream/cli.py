@@ -29,6 +29,7 @@ from wardstream.kafka.topics import TopicError, differences
 from wardstream.kafka.topics import mend as mend_topics
 from wardstream.logs import configure_logging
 from wardstream.proof.digest import digest as digests_of
+from wardstream.proof.folds import rebuild_due
 from wardstream.proof.reading import TopicUnreadableError
 from wardstream.proof.rebuild import rebuild as rebuild_core
 from wardstream.proof.verify import Report
@@ -64,6 +65,8 @@ def migrate() -> None:
     """Apply the migrations of sql/migrations that the database lacks."""
     applied = apply_migrations(get_settings())
     typer.echo("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
+    for said in rebuild_due(get_settings()):
+        typer.secho(said, fg=typer.colors.YELLOW)
 
 
 @contracts_app.command()
@@ -151,7 +154,7 @@ def daily(
     last: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Last day to build.")] = "",
     all_days: Annotated[bool, typer.Option("--all-days", help="Days of the range that are not stale, too.")] = False,
 ) -> None:
-    """Build the stale days of mart.daily_admissions, mart.daily_diagnoses and mart.daily_labs; exit code 0 or 1."""
+    """Build the stale days of the daily tables, those of sql/marts; exit code 0 or 1."""
     words = [*(["--first", first] if first else []), *(["--last", last] if last else [])]
     words += ["--all-days"] if all_days else []
     values = {**os.environ, **stream_environment(get_settings())}

@@ -226,6 +226,7 @@ class Settings(BaseSettings):
     airflow: bool = Field(default=True, description="Whether the embedded stack has Airflow.")
     daily_schedule: str = Field(default="*/15 * * * *", description="When stale days are built; cron, UTC.")
     daily_driver_memory: str = Field(default="1g", description="Heap of the Spark job that builds them.")
+    daily_statement_seconds: int = Field(default=600, ge=1, description="Longest statement of that job in PostgreSQL.")
 
     # alerts; nothing is sent where neither is set
     alert_webhook_url: str = Field(default="", description="Gets each alert as JSON by POST.")

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wardstream.daily.marts import TABLES, load_marts
+from wardstream.daily.marts import load_marts
 from wardstream.daily.stale import Range, RangeError, count_stale, stale_days
 from wardstream.database.connection import connect
 from wardstream.settings import Settings
@@ -78,7 +78,7 @@ def _every(first: date, last: date) -> Choice:
 def _stale(settings: Settings, wanted: Range) -> Choice:
     marts = load_marts(settings.sql_dir)
     with connect(settings.writer_url, "wardstream daily") as conn:
-        stale = {mart.table: list(stale_days(conn, marts, mart, wanted)) for mart in marts.tables}
+        stale = {mart.table: list(stale_days(conn, mart, wanted)) for mart in marts}
     said = [
         f"mart.{table}: {len(days)} stale days" + (f", {min(days)} to {max(days)}" if days else "")
         for table, days in stale.items()
@@ -95,8 +95,8 @@ def built_since(settings: Settings, since: datetime) -> list[str]:
         built = {table: tuple(rest) for table, *rest in conn.execute(BUILT, [since])}
     left = count_stale(settings)
     said = []
-    for table in TABLES:
+    for table, stale in left.items():
         number, first, last = built.get(table, (0, None, None))
         days = f"{number} days built" + (f", {first} to {last}" if number else "")
-        said.append(f"mart.{table}: {days}; {left[table]} stale now" + (", events came since" if left[table] else ""))
+        said.append(f"mart.{table}: {days}; {stale} stale now" + (", events came since" if stale else ""))
     return said

@@ -112,6 +112,13 @@ def check_durability(settings: Settings) -> list[str]:
     return [f"durability: {', '.join(DURABLE)} are on"]
 
 
+def check_folds(settings: Settings) -> list[str]:
+    """Which core tables were filled by another fold than that of now, in words."""
+    from wardstream.proof.folds import rebuild_due
+
+    return rebuild_due(settings) or ["core: every table comes from its fold of now"]
+
+
 def _bi_url(settings: Settings) -> str | None:
     """How the BI role connects, where we know its password and it belongs to the server that the owner uses."""
     try:

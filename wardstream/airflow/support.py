@@ -121,6 +121,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
     from wardstream.kafka.topics import TopicConflict, TopicError
     from wardstream.registry.client import RegistryRefusedError, RegistryUnavailableError
     from wardstream.stream.control import RequestConflict
+    from wardstream.stream.plan import PlanError
     from wardstream.stream.turn import ControlMissing
 
     try:
@@ -134,6 +135,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
         ControlMissing,
         RequestConflict,
         RangeError,
+        PlanError,
         FileNotFoundError,
     ) as error:
         raise AirflowFailException(_said(str(error), runbook)) from None
@@ -166,8 +168,14 @@ def _said(what: str, runbook: str) -> str:
 HOUSE_RULES: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,
-    "default_args": {"owner": "wardstream", "retries": 2, "retry_delay": timedelta(seconds=10)},
+    "dagrun_timeout": timedelta(hours=1),
+    "default_args": {
+        "owner": "wardstream",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "execution_timeout": timedelta(minutes=10),
+    },
     "on_failure_callback": alert_on_failure,
     "on_success_callback": alert_on_success,
 }
-"""Arguments that every DAG of ours has; a DAG's own come beside them."""
+"""Arguments that every DAG of ours has; a DAG's own come beside them. A task that hangs ends, and so does a run."""

@@ -1,5 +1,6 @@
-"""The day's numbers: mart.daily_* built from core by a Spark batch job, for the days that are stale and no others.
+"""The day's numbers: the tables of sql/marts, built from core by a Spark batch job, for the days that are stale.
 
-stale says which days, build builds them, spark reads core and aggregates, marts knows the files of sql/marts, facility
-keeps ops.facility equal to the settings, orphan ends a job whose starter died. The stream writes nothing here.
+marts knows the folders of sql/marts, check tries them against the database, comments makes comments of what they say.
+stale says which days, build builds them, spark reads core and aggregates. orphan and deadline end a job whose starter
+died or that hangs. zone keeps ops.facility equal to the settings. The stream writes nothing here.
 """

@@ -1,21 +1,21 @@
 """Building stale days: versions first, then data from the same snapshot, checks, and the days put in place.
 
-For each mart table, at most DAYS_A_CHUNK days at a time:
+At most DAYS_A_CHUNK days of a table at a time, the newest first, and the tables in turn:
 
-    snapshot     one REPEATABLE READ transaction: the stale days with their versions, the facility and its today; the
-                 snapshot is exported, and Spark's reads of core take it (`wardstream.daily.spark`)
+    snapshot     one REPEATABLE READ transaction: the stale days with their versions, the definition, the facility and
+                 its today; the snapshot is exported, and Spark's reads of core take it (`wardstream.daily.spark`)
     checks       the aggregated rows are staged and checked in that transaction, against core counted by PostgreSQL
     put          one READ COMMITTED transaction: ops.day_builds takes the days that no newer build holds; the rows of
                  those days, and of no others, are deleted and inserted
 
-A chunk that fails a check keeps its old rows and stays stale; other chunks and tables go on. Two builds at once are
+A day that fails a check keeps its old rows and stays stale; other days and tables go on. Two builds at once are
 harmless: each puts what is newer than what is there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -27,30 +27,37 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from wardstream.daily.check import check_mart
+from wardstream.daily.deadline import Deadline
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.runs import chunks, runs_of
-from wardstream.daily.spark import aggregate
-from wardstream.daily.stale import Range, stale_days
-from wardstream.database.connection import Connection, connect, names, scalar, trusted
+from wardstream.daily.spark import aggregate, limits
+from wardstream.daily.stale import Range, definition_of, stale_days
+from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.copy import copy
 from wardstream.database.facility import Facility, read_facility
 from wardstream.settings import Settings
+from wardstream.stream.plan import PlanError
 
 log = logging.getLogger(__name__)
 
 DAYS_A_CHUNK = 366
 DAYS_NAMED = 10
-
-
-class CheckFailedError(Exception):
-    """Built rows do not hold what must hold of them; the message names check, table and days, never a patient."""
+STATEMENTS = 3
+"""How many of the longest statements a step of the job may take; more is a job that hangs."""
+HUNG = {
+    "lock timeout": "another session holds a lock on what it needs",
+    "statement timeout": "a statement took longer than WARDSTREAM_DAILY_STATEMENT_SECONDS",
+    "Read timed out": "PostgreSQL said nothing for longer than WARDSTREAM_DAILY_STATEMENT_SECONDS",
+}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Days to build as one state of the database has them."""
+    """Days to build as one state of the database has them, and by what they are built."""
 
     versions: dict[date, int]
+    definition: str
     facility: Facility
     name: str
 
@@ -63,44 +70,63 @@ class Built:
     days: int = 0
     rows: int = 0
     overtaken: int = 0
-    failures: list[str] = field(default_factory=list)
+    faults: dict[str, set[date | None]] = field(default_factory=dict)
+    held: set[date] = field(default_factory=set)
+
+    @property
+    def failures(self) -> list[str]:
+        """What the checks found, and the days that keep their old rows for it; no value of a row is in it."""
+        named = {day for days in self.faults.values() for day in days}
+        said = [f"{fault}: {_named(days)}" for fault, days in self.faults.items()]
+        if self.held != named:
+            said.append(f"which holds back all days that were built with them: {_named(self.held)}")
+        return said
 
 
 class Builder:
     """Builds days on one connection as the writer. Not thread-safe."""
 
-    def __init__(self, settings: Settings, conn: Connection, spark: SparkSession) -> None:
+    def __init__(
+        self, settings: Settings, conn: Connection, spark: SparkSession, deadline: Deadline | None = None
+    ) -> None:
         self.settings = settings
         self.conn = conn
         self.spark = spark
+        self.deadline = deadline or Deadline()
         self.marts = load_marts(settings.sql_dir)
-        for mart in self.marts.tables:
-            conn.execute(
-                sql.SQL("CREATE TEMP TABLE {} AS SELECT * FROM {} WITH NO DATA").format(
-                    sql.Identifier(f"built_{mart.table}"), sql.Identifier("mart", mart.table)
-                )
-            )
         conn.execute("CREATE TEMP TABLE building (day date, version bigint)")
         conn.execute(
             "CREATE TEMP TABLE building_runs (first_day date, last_day date, from_at timestamptz, until_at timestamptz)"
         )
 
     def build(self, mart: Mart, wanted: Range) -> Built:
-        """Build what is stale of one table, chunk by chunk."""
+        """Build what is stale of one table."""
         built = Built(mart.table)
-        for days in chunks(list(stale_days(self.conn, self.marts, mart, wanted)), DAYS_A_CHUNK):
-            try:
-                with self.snapshot(mart, days, wanted) as snapshot:
-                    if snapshot.versions:
-                        self.stage(mart, snapshot, self.aggregate(mart, snapshot))
-                put, rows = self.put(mart, snapshot) if snapshot.versions else (0, 0)
-            except CheckFailedError as failure:
-                built.failures.append(str(failure))
-                continue
-            built.days += put
-            built.rows += rows
-            built.overtaken += len(snapshot.versions) - put
+        for days in self.chunks(mart, wanted):
+            self.build_chunk(mart, days, wanted, built)
         return built
+
+    def chunks(self, mart: Mart, wanted: Range) -> list[list[date]]:
+        """What is stale of one table, in the order in which it is to be built."""
+        with self.deadline.within(
+            STATEMENTS * self.settings.daily_statement_seconds, f"stale days of mart.{mart.table}"
+        ):
+            today = read_facility(self.conn, wanted.today).today
+            return chunks(list(stale_days(self.conn, mart, wanted)), today, DAYS_A_CHUNK)
+
+    def build_chunk(self, mart: Mart, days: Sequence[date], wanted: Range, built: Built) -> None:
+        """Build these days; `built` is told what became of them."""
+        seconds = STATEMENTS * self.settings.daily_statement_seconds
+        with self.deadline.within(seconds, f"mart.{mart.table}, {days[0]} to {days[-1]}"):
+            with self.snapshot(mart, days, wanted) as snapshot:
+                if not snapshot.versions:
+                    return
+                held = self.stage(mart, snapshot, self.aggregate(mart, snapshot), built.faults)
+            put, rows = self.put(mart, snapshot)
+        built.days += put
+        built.rows += rows
+        built.held |= held
+        built.overtaken += len(snapshot.versions) - len(held) - put
 
     @contextmanager
     def snapshot(self, mart: Mart, days: Sequence[date], wanted: Range) -> Iterator[Snapshot]:
@@ -109,21 +135,35 @@ class Builder:
             self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self.conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             facility = read_facility(self.conn, wanted.today)
+            definition = definition_of(self.conn, mart)
             within = Range(days[0], days[-1], wanted.all_days, facility.today)
-            stale = stale_days(self.conn, self.marts, mart, within)
+            stale = stale_days(self.conn, mart, within, definition)
             versions = {day: stale[day] for day in days if day in stale}  # another build may have built some meanwhile
-            yield Snapshot(versions, facility, scalar(self.conn, "SELECT pg_export_snapshot()"))
+            yield Snapshot(versions, definition, facility, scalar(self.conn, "SELECT pg_export_snapshot()"))
 
     def aggregate(self, mart: Mart, snapshot: Snapshot) -> pa.Table:
         """The rows of the snapshot's days, computed by Spark from core as the snapshot has it."""
-        return aggregate(
-            self.spark, self.settings, self.conn, mart, list(snapshot.versions), snapshot.facility, snapshot.name
-        )
+        days, columns = list(snapshot.versions), columns_of(self.conn, "mart", mart.table)
+        seconds = 2 * STATEMENTS * self.settings.daily_statement_seconds
+        with self.deadline.within(seconds, f"Spark, mart.{mart.table}, {days[0]} to {days[-1]}"):
+            return aggregate(
+                self.spark, self.settings, self.conn, mart, days, snapshot.facility, snapshot.name, columns
+            )
 
-    def stage(self, mart: Mart, snapshot: Snapshot, rows: pa.Table) -> None:
-        """Rows into built_<table> and days into `building`; CheckFailedError where the table's checks find a fault."""
-        days = list(snapshot.versions)
+    def stage(
+        self, mart: Mart, snapshot: Snapshot, rows: pa.Table, faults: dict[str, set[date | None]] | None = None
+    ) -> set[date]:
+        """Rows into built_<table>, and into `building` the days of which the table's checks find no fault.
+
+        The days that are held back; `faults` takes why. A fault that names no day of these may be of any: all are held.
+        """
+        days, faults = list(snapshot.versions), {} if faults is None else faults
         staged = sql.Identifier(f"built_{mart.table}")
+        self.conn.execute(
+            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} AS SELECT * FROM {} WITH NO DATA").format(
+                staged, sql.Identifier("mart", mart.table)
+            )
+        )
         self.conn.execute(sql.SQL("TRUNCATE building, building_runs, {}").format(staged))
         copy(self.conn, staged, rows)
         versions = pa.table({"day": days, "version": list(snapshot.versions.values())})
@@ -136,68 +176,116 @@ class Builder:
         self.conn.execute(sql.SQL("ANALYZE building, building_runs, {}").format(staged))
         parameters = {"zone": snapshot.facility.timezone, "today": snapshot.facility.today}
         checks = sql.SQL("WITH built AS (SELECT * FROM {}) SELECT fault, day FROM (\n{}\n) AS f ORDER BY fault, day")
-        found: dict[str, list[str]] = {}
+        bad = set()
         for fault, day in self.conn.execute(checks.format(staged, trusted(mart.checks)), parameters):
-            found.setdefault(fault, []).append(str(day))
-        if found:
-            raise CheckFailedError("; ".join(f"{fault}: {_named(days)}" for fault, days in found.items()))
+            faults.setdefault(fault, set()).add(day)
+            bad.add(day)
+        held = bad if bad <= set(days) else set(days)
+        self.conn.execute("DELETE FROM building WHERE day = ANY(%s)", [list(held)])
+        return held
 
     def put(self, mart: Mart, snapshot: Snapshot) -> tuple[int, int]:
-        """Put the staged days in place where no newer build is there; how many days and rows that were."""
+        """Put the days of `building` in place where no newer build is there; how many days and rows that were."""
         table, staged = sql.Identifier("mart", mart.table), sql.Identifier(f"built_{mart.table}")
+        by = {"table": mart.table, "today": snapshot.facility.today, "definition": snapshot.definition}
         with self.conn.transaction():
-            kept = self.conn.execute(
-                trusted(self.marts.keep_builds), {"table": mart.table, "today": snapshot.facility.today}
-            )
-            days = [day for (day,) in kept]
+            days = [day for (day,) in self.conn.execute(beside(__file__, "keep_builds"), by)]
             self.conn.execute(sql.SQL("DELETE FROM {} WHERE day = ANY(%s)").format(table), [days])
             insert = sql.SQL("INSERT INTO {} ({c}) SELECT {c} FROM {} WHERE day = ANY(%s)")
-            columns = names(self._columns(mart))
+            columns = names(columns_of(self.conn, "mart", mart.table))
             rows = self.conn.execute(insert.format(table, staged, c=columns), [days]).rowcount
         return len(days), rows
 
-    def _columns(self, mart: Mart) -> list[str]:
-        found = self.conn.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(sql.Identifier("mart", mart.table)))
-        return [column.name for column in found.description or []]
 
-
-def _named(days: Sequence[str]) -> str:
-    different = sorted(set(days))
+def _named(days: Iterable[date | None]) -> str:
+    different = sorted({"a row without a day" if day is None else str(day) for day in days})
     more = f" and {len(different) - DAYS_NAMED} more" if len(different) > DAYS_NAMED else ""
     return f"{', '.join(different[:DAYS_NAMED])}{more}"
 
 
-def run(settings: Settings, wanted: Range, open_session: Callable[[Settings], SparkSession]) -> int:
+def run(
+    settings: Settings,
+    wanted: Range,
+    open_session: Callable[[Settings], SparkSession],
+    deadline: Deadline | None = None,
+) -> int:
     """Build what is stale of every table, and say what was done; the exit code: 1 if anything failed.
 
-    Spark is not started where nothing is stale.
+    Spark is not started where nothing is stale, or nothing that is can be built.
     """
-    marts = load_marts(settings.sql_dir)
-    with connect(settings.writer_url, "wardstream daily") as conn:
-        stale = {mart.table: len(stale_days(conn, marts, mart, wanted)) for mart in marts.tables}
-        if not any(stale.values()):
-            for table in stale:
-                log.info("mart.%s: no day is stale", table)
-            return 0
-        spark = open_session(settings)
+    marts, deadline = load_marts(settings.sql_dir), deadline or Deadline()
+    seconds = STATEMENTS * settings.daily_statement_seconds
+    with connect(settings.writer_url, "wardstream daily", more=limits(settings.daily_statement_seconds)) as conn:
+        with deadline.within(seconds, "which days are stale"):
+            stale = [mart for mart in marts if stale_days(conn, mart, wanted)]
+            for mart in marts if not stale else ():
+                log.info("mart.%s: no day is stale", mart.table)
+            sound = [mart for mart in stale if _is_sound(conn, mart)]
+        if not sound:
+            return 1 if stale else 0
+        with deadline.within(seconds, "Spark's start"):
+            spark = open_session(settings)
         try:
-            builder = Builder(settings, conn, spark)
-            return max(_build(builder, mart, wanted) for mart in marts.tables)
+            done = _build(Builder(settings, conn, spark, deadline), sound, wanted)
         finally:
             spark.stop()
+    return 0 if done and sound == stale else 1
 
 
-def _build(builder: Builder, mart: Mart, wanted: Range) -> int:
+def _is_sound(conn: Connection, mart: Mart) -> bool:
+    """Whether PostgreSQL takes what a table is built by; said where it does not."""
     try:
-        built = builder.build(mart, wanted)
-    except (PySparkException, Py4JError, psycopg.Error, ValueError) as error:
-        # Their texts can quote a row, and Spark's ends with a page of Java. ValueError: rows of another form than the
-        # table's, a defect of its SQL file.
-        what = f"SQLSTATE {error.sqlstate}" if isinstance(error, psycopg.Error) else type(error).__name__
-        log.error("mart.%s: the build failed, its old rows stay: %s", mart.table, what)
-        return 1
-    for failure in built.failures:
-        log.error("mart.%s: a check failed, the old rows of these days stay: %s", mart.table, failure)
+        check_mart(conn, mart)
+    except (PlanError, psycopg.Error) as fault:
+        log.error("mart.%s: not built, its old rows stay: %s", mart.table, _why(fault))
+        return False
+    return True
+
+
+def _build(builder: Builder, marts: Sequence[Mart], wanted: Range) -> bool:
+    """Build the tables in turn, a chunk each: the newest days of all come before the old ones of any. Whether all
+    went well."""
+    left = {mart.table: builder.chunks(mart, wanted) for mart in marts}
+    all_built = {mart.table: Built(mart.table) for mart in marts}
+    well = True
+    while left:
+        for mart in [mart for mart in marts if mart.table in left]:
+            built = all_built[mart.table]
+            try:
+                if left[mart.table]:
+                    builder.build_chunk(mart, left[mart.table].pop(0), wanted, built)
+            except (PlanError, PySparkException, Py4JError, psycopg.Error, ValueError) as error:
+                log.error("mart.%s: the build failed, its old rows stay: %s", mart.table, _why(error))
+                well, left[mart.table] = False, []
+            if not left[mart.table]:
+                del left[mart.table]
+                well = _say(built) and well
+    return well
+
+
+def _say(built: Built) -> bool:
+    """What became of a table; whether its checks hold."""
+    if built.failures:
+        rest = f"; {built.days} other days were built" if built.days else ""
+        said = "; ".join(built.failures)
+        log.error("mart.%s: a check failed, the old rows of these days stay: %s%s", built.table, said, rest)
     overtaken = f"; {built.overtaken} days were built by a newer build meanwhile" if built.overtaken else ""
-    log.info("mart.%s: %s days built, %s rows%s", mart.table, built.days, built.rows, overtaken)
-    return 1 if built.failures else 0
+    log.info("mart.%s: %s days built, %s rows%s", built.table, built.days, built.rows, overtaken)
+    return not built.failures
+
+
+def _why(error: Exception) -> str:
+    """What a failure is, in words of our own: texts of PostgreSQL and Spark can quote a row.
+
+    ValueError: rows of another form than the table's, a defect of its SQL file.
+    """
+    if isinstance(error, PlanError):
+        return str(error)
+    text = str(error)
+    for sign, said in HUNG.items():
+        if sign in text:
+            return said
+    if isinstance(error, psycopg.Error):
+        return f"SQLSTATE {error.sqlstate}" if error.sqlstate else f"{type(error).__name__}, the connection was lost"
+    condition = error.getCondition() if isinstance(error, PySparkException) else None
+    return f"{type(error).__name__}{f' {condition}' if condition else ''}"

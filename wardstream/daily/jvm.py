@@ -1,4 +1,4 @@
-"""Options of the JVM that aggregates: given by the session, or to spark-submit, which makes the JVM before the session.
+"""Options of the JVM that aggregates: given by the session, and to spark-submit, whose JVM is there before it.
 
 Imports nothing: the DAG file reads it while it is parsed.
 """

@@ -49,6 +49,15 @@ def _watch(jvm: int, starter: int | None) -> None:
     while os.getppid() == jvm and parent_of(jvm) == starter:
         time.sleep(LOOK_SECONDS)
     log.error("the process that started this job is gone; the job ends, days not yet put in place stay stale")
+    end_jvm(jvm)
+    os._exit(1)
+
+
+def end_jvm(jvm: int | None = None) -> None:
+    """End the JVM that started this Python; one that this Python started ends with it."""
+    if not under_spark_submit():
+        return
+    jvm = jvm or os.getppid()
     for number in (signal.SIGTERM, signal.SIGKILL):
         if os.getppid() != jvm:  # gone, and its number may be another's
             break
@@ -57,4 +66,3 @@ def _watch(jvm: int, starter: int | None) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
         while os.getppid() == jvm and time.monotonic() < deadline:
             time.sleep(0.05)
-    os._exit(1)

@@ -7,7 +7,7 @@ hours or more from UTC, so every instant of a day lies within 16 hours of that d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
@@ -15,6 +15,8 @@ from itertools import pairwise
 FARTHEST = timedelta(hours=16)
 DAY = timedelta(days=1)
 EPOCH = date(1970, 1, 1)
+AHEAD = 31
+"""Days after today that still lie around it: discharges are planned."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,19 @@ def enclosing(runs: Sequence[Run], most: int) -> list[Run]:
     return [Run(runs[a].first, runs[b - 1].last) for a, b in pairwise(cuts) if a < b]
 
 
-def chunks(days: Sequence[date], most: int) -> Iterator[list[date]]:
-    """The days in lists of at most `most`."""
-    for start in range(0, len(days), most):
-        yield list(days[start : start + most])
+def chunks(days: Sequence[date], today: date, most: int) -> list[list[date]]:
+    """Sorted days in sorted lists of at most `most`, in the order in which they are wanted: the days around today
+    first, then the past, newest first, then what lies farther ahead.
+
+    One wrong date in the far past or future leaves thousands of days to build: today's numbers do not wait for them.
+    """
+    last = today + timedelta(days=AHEAD)
+    first = last - timedelta(days=most - 1)
+    near = [day for day in days if first <= day <= last]
+    past = [day for day in days if day < first]
+    ahead = [day for day in days if day > last]
+    backwards = [past[max(end - most, 0) : end] for end in range(len(past), 0, -most)]
+    return [near] * bool(near) + backwards + [ahead[start : start + most] for start in range(0, len(ahead), most)]
 
 
 def share(days: Sequence[date], parts: int) -> list[list[date]]:

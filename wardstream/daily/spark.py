@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,16 +23,20 @@ from urllib.parse import quote, urlencode
 import psycopg
 import pyarrow as pa
 from psycopg.conninfo import conninfo_to_dict
+from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
-from wardstream.daily.jvm import JAVA_OPTIONS, jdbc_jars
+from wardstream.daily.check import compare_columns
+from wardstream.daily.jvm import JAVA_OPTIONS, SUBMIT, jdbc_jars
 from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
 from wardstream.database.connection import Connection, trusted
 from wardstream.database.facility import Facility
 from wardstream.settings import Settings
+from wardstream.stream.plan import PlanError
 
 DRIVER = "org.postgresql.Driver"
+LINE = re.compile(r"\bline (\d+),? pos")
 FETCH_ROWS = 5_000
 READERS = 4
 """Partitions of a read, hence at most so many connections at once."""
@@ -39,6 +45,11 @@ MOST_RUNS = 16
 PASSED_ON = ("sslmode", "sslrootcert", "sslcert", "sslkey", "targetServerType")
 APPLICATION = "wardstream daily read"
 SESSION = "-c timezone=UTC -c jit=off -c client_connection_check_interval=1000"
+CONNECT_SECONDS = 10
+LOCK_SECONDS = 60
+"""No build waits longer for a lock that another session holds; where statements must be quick, half as long as one."""
+SILENCE_SECONDS = 30
+"""How much longer than a statement may take Java waits for an answer: the server then ends it, and is not just gone."""
 
 
 class NoJdbcAddressError(Exception):
@@ -55,12 +66,10 @@ def session(settings: Settings) -> SparkSession:
     spark = (
         SparkSession.builder.appName("wardstream-daily")
         .master(settings.spark_master)
+        .config(map=SUBMIT)
         .config("spark.jars", jdbc_jars(settings.spark_jars))
-        .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", settings.daily_driver_memory)
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.extraJavaOptions", java_options)
         .config("spark.local.dir", str(scratch))
         .config("spark.sql.warehouse.dir", str(scratch / "warehouse"))
@@ -74,6 +83,10 @@ def session(settings: Settings) -> SparkSession:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
+    # Both quote the value at fault; PySpark's is JSON of 12,000 characters. `wardstream.daily.build` says what failed.
+    logging.getLogger("SQLQueryContextLogger").disabled = True
+    log4j = spark._jvm.org.apache.logging.log4j
+    log4j.core.config.Configurator.setLevel("org.apache.spark.executor.Executor", log4j.Level.OFF)
     return spark
 
 
@@ -100,8 +113,16 @@ def _scratch(settings: Settings) -> Path:
     return folder
 
 
-def jdbc(url: str) -> dict[str, str]:
-    """The options of Spark's JDBC source for a PostgreSQL URL; the password is one of its own, which Spark hides."""
+def limits(seconds: int) -> str:
+    """Options of a PostgreSQL session: how long one of its statements may take, and wait for a lock."""
+    return f"-c statement_timeout={seconds}s -c lock_timeout={min(seconds * 500, LOCK_SECONDS * 1000)}ms"
+
+
+def jdbc(url: str, seconds: int) -> dict[str, str]:
+    """The options of Spark's JDBC source for a PostgreSQL URL; the password is one of its own, which Spark hides.
+
+    A statement may take `seconds`; a server that says nothing at all for longer is an error, too.
+    """
     parts = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     hosts, ports = parts.get("host", "localhost").split(","), parts.get("port", "5432").split(",")
     if any(host.startswith("/") for host in hosts):
@@ -109,7 +130,9 @@ def jdbc(url: str) -> dict[str, str]:
     where = ",".join(f"{host}:{ports[i % len(ports)] or 5432}" for i, host in enumerate(hosts))
     # In the URL, because Spark writes the names of options in small letters, and the driver then does not know them.
     more = {name: parts[name] for name in PASSED_ON if name in parts}
-    more |= {"options": SESSION, "ApplicationName": APPLICATION}
+    more |= {"options": f"{SESSION} {limits(seconds)}", "ApplicationName": APPLICATION, "tcpKeepAlive": "true"}
+    more |= {"connectTimeout": str(CONNECT_SECONDS), "loginTimeout": str(CONNECT_SECONDS)}
+    more |= {"socketTimeout": str(seconds + SILENCE_SECONDS)}
     return {
         "url": f"jdbc:postgresql://{where}/{quote(parts.get('dbname', ''))}?{urlencode(more, quote_via=quote)}",
         "user": parts.get("user", ""),
@@ -127,8 +150,12 @@ def aggregate(
     days: Sequence[date],
     facility: Facility,
     snapshot: str,
+    columns: Sequence[str],
 ) -> pa.Table:
-    """The rows of the mart table for these days, from core as `snapshot` sees it."""
+    """The rows of the mart table for these days, from core as `snapshot` sees it.
+
+    PlanError where the query is wrong, or gives other columns than `columns`, those of the table.
+    """
     for read in mart.reads:
         _view(spark, settings, conn, read, days, facility, snapshot)
     arguments: dict[str, Any] = {
@@ -136,7 +163,28 @@ def aggregate(
         "today": number(facility.today),
         "same_day_stay_days": facility.same_day_stay_days,
     }
-    return spark.sql(mart.query, args=arguments).toArrow()
+    try:
+        frame = spark.sql(mart.query, args=arguments)
+    except AnalysisException as error:
+        raise PlanError(f"{mart.query_path}{_line(spark, mart, error)}: {_first_sentence(error)}") from None
+    compare_columns(mart.query_path, frame.columns, f"mart.{mart.table}", columns)
+    return frame.toArrow()
+
+
+def _line(spark: SparkSession, mart: Mart, error: AnalysisException) -> str:
+    """Where in the file it is, as far as Spark says."""
+    found = LINE.search(str(error))
+    if not found and isinstance(error, ParseException):
+        try:
+            spark.sql(mart.query)  # without arguments the parser says where it was
+        except AnalysisException as again:
+            found = LINE.search(str(again))
+    return f", line {found[1]}" if found else ""
+
+
+def _first_sentence(error: AnalysisException) -> str:
+    """What is wrong, without Spark's name for it, its advice and its plan. No row was read yet: no value is in it."""
+    return re.split(r"[.]? SQLSTATE|\. |\n", re.sub(r"^\s*\[[\w.]+\] ", "", error.getMessage() or str(error)))[0]
 
 
 def _view(
@@ -156,7 +204,7 @@ def _view(
         where = [on_days(read.days[0], part) for part in share(days, READERS)]
     else:
         where = ["true"]
-    options = jdbc(settings.writer_url)
+    options = jdbc(settings.writer_url, settings.daily_statement_seconds)
     # Spark turns autocommit off where a fetch size is set, so that this begins the transaction of the read.
     options["sessionInitStatement"] = (
         f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'"

@@ -1,16 +1,16 @@
-"""Which days of the mart.daily_* tables have to be built; sql/marts/stale.sql is the rule."""
+"""Which days of the tables of sql/marts have to be built; sql/stale.sql beside this module is the rule."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from wardstream.daily.marts import TABLES, Mart, Marts, load_marts
-from wardstream.database.connection import Connection, connect, trusted
+from wardstream.daily.marts import Mart, load_marts
+from wardstream.database.connection import Connection, beside, connect
+from wardstream.proof.digest import digest_of
 from wardstream.settings import Settings
-
-__all__ = ["TABLES", "Range", "count_stale", "stale_days"]
 
 
 class RangeError(ValueError):
@@ -35,12 +35,13 @@ class Range:
         if self.first and self.last and self.last < self.first:
             raise RangeError(f"the last day, {self.last}, lies before the first, {self.first}")
 
-    def parameters(self, mart: Mart) -> dict[str, Any]:
-        """For sql/marts/stale.sql."""
+    def parameters(self, mart: Mart, definition: str) -> dict[str, Any]:
+        """For sql/stale.sql."""
         return {
             "table": mart.table,
-            "core": list(mart.core),
-            "follows_today": mart.follows_today,
+            "core": mart.metadata.core,
+            "follows_today": mart.metadata.follows_today,
+            "definition": definition,
             "first": self.first,
             "last": self.last,
             "all": self.all_days,
@@ -48,14 +49,25 @@ class Range:
         }
 
 
-def stale_days(conn: Connection, marts: Marts, mart: Mart, wanted: Range | None = None) -> dict[date, int]:
+def definition_of(conn: Connection, mart: Mart) -> str:
+    """A hash of what a table's numbers come from beside core: its files, and the rows of its reference tables now."""
+    found = hashlib.sha256(mart.definition.encode())
+    for reference in sorted(mart.metadata.references):
+        schema, _, name = reference.partition(".")
+        found.update(f"\0{reference}\0{digest_of(conn, schema, name, is_table=False)}".encode())
+    return found.hexdigest()
+
+
+def stale_days(
+    conn: Connection, mart: Mart, wanted: Range | None = None, definition: str | None = None
+) -> dict[date, int]:
     """The days of a mart table that are to be built, in order, with the version that a build now would have."""
-    found = conn.execute(trusted(marts.stale), (wanted or Range()).parameters(mart))
-    return {day: version for day, version in found}
+    parameters = (wanted or Range()).parameters(mart, definition or definition_of(conn, mart))
+    return {day: version for day, version in conn.execute(beside(__file__, "stale"), parameters)}
 
 
 def count_stale(settings: Settings, first: date | None = None, last: date | None = None) -> dict[str, int]:
     """How many days of each mart table are stale, from `first` to `last` where given."""
     marts = load_marts(settings.sql_dir)
     with connect(settings.writer_url, "wardstream daily") as conn:
-        return {mart.table: len(stale_days(conn, marts, mart, Range(first, last))) for mart in marts.tables}
+        return {mart.table: len(stale_days(conn, mart, Range(first, last))) for mart in marts}

@@ -28,13 +28,16 @@ class MissingTable(Exception):
     """A table that the SQL folder expects is not in the database."""
 
 
-def connect(url: str, application: str, autocommit: bool = True) -> Connection:
-    """Open a session in UTC; psycopg.OperationalError where the server does not answer within 5 s."""
+def connect(url: str, application: str, autocommit: bool = True, more: str = "") -> Connection:
+    """Open a session in UTC; psycopg.OperationalError where the server does not answer within 5 s.
+
+    `more`: further options of the session, `-c name=value`.
+    """
     return psycopg.connect(
         url,
         autocommit=autocommit,
         application_name=application,
-        options=SESSION,
+        options=f"{SESSION} {more}",
         connect_timeout=5,
         # A server that is gone without a word is noticed within half a minute, not by the kernel after hours.
         keepalives_idle=10,

@@ -9,8 +9,10 @@ from urllib.parse import urlencode
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
+from wardstream.daily.comments import apply_mart_comments
 from wardstream.daily.zone import apply_facility
 from wardstream.database.connection import connect
+from wardstream.proof.folds import note_folds_of_empty_tables
 from wardstream.settings import Settings
 
 MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
@@ -31,7 +33,8 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Apply what is not applied yet, then the facility's settings, as the owner; the migrations applied, by name."""
+    """Apply what is not applied yet, then what else the database is told of the settings and of sql/, as the owner;
+    the migrations applied, by name."""
     backend = get_backend(_backend_url(settings))
     try:
         with _alone(settings):
@@ -40,6 +43,9 @@ def migrate(settings: Settings) -> list[str]:
     finally:
         backend.connection.close()
     apply_facility(settings)
+    note_folds_of_empty_tables(settings)
+    with connect(settings.owner_url, "wardstream migrate") as conn:
+        apply_mart_comments(conn, settings.sql_dir)
     return [migration.id for migration in pending]
 
 

@@ -9,6 +9,7 @@ from wardstream.database.connection import connect, scalar, trusted
 from wardstream.database.facility import read_facility
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
+from wardstream.proof.folds import note
 from wardstream.settings import Settings
 from wardstream.stream.plan import load_plan
 from wardstream.stream.refold import Refold, create_touched
@@ -39,6 +40,7 @@ def rebuild(settings: Settings) -> dict[str, int]:
             touch_all(refold)
             refold.compute()
             refold.apply(facility)
+            note(conn, fold)
         seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
         conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
         marked = conn.execute(

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from wardstream.airflow.api import AirflowApi, AirflowError
-from wardstream.daily.stale import TABLES
+from wardstream.daily.marts import load_marts
 from wardstream.database.connection import connect, scalar, trusted
 from wardstream.proof.verify import Report, verify
 from wardstream.settings import PROJECT_ROOT, Settings
@@ -75,7 +75,7 @@ def _run(api: AirflowApi, dag_ids: tuple[str, ...] | list[str], say: Say) -> Non
 
 def _say_days(settings: Settings, say: Say) -> None:
     with connect(settings.writer_url, "wardstream demo") as conn:
-        for table in TABLES:
+        for table in (mart.table for mart in load_marts(settings.sql_dir)):
             rows, days = (
                 scalar(conn, trusted(f"SELECT {what} FROM mart.{table}"))
                 for what in ("count(*)", "count(DISTINCT day)")

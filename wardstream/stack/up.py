@@ -66,9 +66,10 @@ def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> 
 
     def migrate(_: threading.Event) -> str:
         from wardstream.database.migrate import migrate
+        from wardstream.proof.folds import rebuild_due
 
         migrate(settings)
-        return "applied"
+        return "; ".join(["applied", *rebuild_due(settings)])
 
     def topics(_: threading.Event) -> str:
         from wardstream.kafka.topics import create_topics

@@ -32,11 +32,10 @@ def late_from(schedule: str, seen_at: datetime) -> datetime:
 
 def find(settings: Settings) -> Finding | None:
     """The finding, if days are late; remembers what is stale now."""
-    marts = load_marts(settings.sql_dir)
     with connect(settings.writer_url, "wardstream alerts") as conn, conn.transaction():
         # Looks of several callers at once wait for one another, and not in the middle.
         conn.execute("LOCK TABLE ops.stale_days IN SHARE ROW EXCLUSIVE MODE")
-        stale = [(mart.table, day) for mart in marts.tables for day in stale_days(conn, marts, mart)]
+        stale = [(mart.table, day) for mart in load_marts(settings.sql_dir) for day in stale_days(conn, mart)]
         asked = {"tables": [table for table, _ in stale], "days": [day for _, day in stale]}
         conn.execute(beside(__file__, "forget_stale_days"), asked)
         conn.execute(beside(__file__, "remember_stale_days"), asked)

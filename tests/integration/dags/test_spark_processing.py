@@ -83,7 +83,7 @@ def test_a_failing_check_fails_the_task_keeps_the_old_rows_and_is_told(
 ):
     sql = tmp_path / "sql"
     shutil.copytree(filled.sql_dir, sql)
-    (sql / "marts" / "checks" / "daily_labs.sql").write_text("SELECT 'a made-up fault' AS fault, day FROM built")
+    (sql / "marts" / "daily_labs" / "checks.sql").write_text("SELECT 'a made-up fault' AS fault, day FROM built")
     broken = filled.model_copy(update={"sql_dir": sql})
     run = runner(DAG, broken, {"last_day": "2026-03-02"}, tasks={"build": {"retries": 0}})
     assert run.state == "failed"

@@ -16,13 +16,14 @@ from pyspark.sql import SparkSession
 from tests.integration.commit.bench import Bench
 from tests.integration.commit.facts import Fact
 from wardstream.daily.build import Builder, Built
-from wardstream.daily.marts import TABLES, Mart
+from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.stale import Range, stale_days
 from wardstream.database.connection import Connection, connect
 from wardstream.database.facility import Facility, read_facility
-from wardstream.settings import Settings
+from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stream import commit as commit_module
 
+TABLES = tuple(mart.table for mart in load_marts(PROJECT_ROOT / "sql"))
 Builds = dict[tuple[str, date], tuple[Any, ...]]
 
 
@@ -35,7 +36,7 @@ class Clinic:
         self.settings = settings
         self.conn = connect(settings.writer_url, "test daily")
         self.builder = Builder(settings, self.conn, spark)
-        self.marts = {mart.table: mart for mart in self.builder.marts.tables}
+        self.marts = {mart.table: mart for mart in self.builder.marts}
         self.today: date | None = None
 
     def close(self) -> None:
@@ -64,13 +65,13 @@ class Clinic:
 
     def build(self, *tables: str, **more: Any) -> dict[str, Built]:
         """Build what is stale of these tables (or of all); every check must hold."""
-        built = {table: self.builder.build(self.marts[table], self.range(**more)) for table in tables or TABLES}
+        built = {table: self.builder.build(self.marts[table], self.range(**more)) for table in tables or self.marts}
         assert not any(one.failures for one in built.values()), built
         return built
 
     def stale(self, table: str, **more: Any) -> list[date]:
         """The stale days of a table."""
-        return list(stale_days(self.conn, self.builder.marts, self.mart(table), self.range(**more)))
+        return list(stale_days(self.conn, self.mart(table), self.range(**more)))
 
     def mart(self, table: str) -> Mart:
         """What sql/marts says of a table."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -69,3 +71,19 @@ def clinic(shared_clinic: Clinic) -> Clinic:
     apply_facility(shared_clinic.settings)
     shared_clinic.today = None
     return shared_clinic
+
+
+@pytest.fixture
+def sql_of(clinic: Clinic, tmp_path: Path) -> Callable[[str, str, str], Settings]:
+    """Settings whose sql/ differs in one file of sql/marts; asked again, in one more."""
+    sql = tmp_path / "sql"
+    shutil.copytree(clinic.settings.sql_dir, sql)
+
+    def changed(name: str, right: str, wrong: str) -> Settings:
+        path = sql / "marts" / name
+        text = path.read_text()
+        assert right in text
+        path.write_text(text.replace(right, wrong))
+        return clinic.settings.model_copy(update={"sql_dir": sql})
+
+    return changed

@@ -100,7 +100,7 @@ def alive(pid: int) -> bool:
 def slow_sql(clinic, tmp_path):
     """sql/ with a definition that keeps Spark at work for an hour."""
     shutil.copytree(clinic.settings.sql_dir, tmp_path / "sql")
-    path = tmp_path / "sql" / "marts" / "reads" / "lab_results.sql"
+    path = tmp_path / "sql" / "marts" / "daily_labs" / "reads" / "lab_results.sql"
     text = path.read_text()
     path.write_text(
         text.replace("WHERE status <> 'cancelled'", "WHERE status <> 'cancelled' AND pg_sleep(3600) IS NOT NULL")

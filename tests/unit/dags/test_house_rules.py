@@ -104,6 +104,7 @@ def test_a_dag_explains_itself_and_keeps_the_rules(parsed: dict[str, Any], file:
     assert len(file.read_text().splitlines()) <= 120
     for task in dag["tasks"]:
         assert task["__var"].get("retries", 0) <= 2 and task["__var"]["owner"] == "wardstream"
+        assert 0 < task["__var"]["execution_timeout"] < dag["dagrun_timeout"], "what hangs must end, and say so"
 
 
 def test_every_runbook_that_a_dag_or_an_alert_names_is_there():

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardstream.daily.runs import FARTHEST, Run, chunks, enclosing, number, on_days, runs_of, share, touching_days
+from wardstream.daily.runs import (
+    AHEAD,
+    FARTHEST,
+    Run,
+    chunks,
+    enclosing,
+    number,
+    on_days,
+    runs_of,
+    share,
+    touching_days,
+)
 
 DAYS = st.lists(st.dates(date(2025, 1, 1), date(2025, 3, 1)), unique=True, min_size=1).map(sorted)
 
@@ -33,12 +44,34 @@ def test_few_runs_enclose_many(days, most):
 
 
 @given(DAYS, st.integers(1, 9))
-def test_chunks_and_shares_hold_each_day_once_in_order(days, number_of):
-    assert [day for chunk in chunks(days, number_of) for day in chunk] == days
-    assert all(0 < len(chunk) <= number_of for chunk in chunks(days, number_of))
+def test_shares_hold_each_day_once_in_order(days, number_of):
     parts = share(days, number_of)
     assert [day for part in parts for day in part] == days
     assert all(parts) and len(parts) <= number_of
+
+
+@given(DAYS, st.dates(date(2024, 10, 1), date(2025, 6, 1)), st.integers(1, 40))
+def test_chunks_hold_each_day_once_and_the_newest_days_first(days, today, most):
+    found = chunks(days, today, most)
+    assert sorted(day for chunk in found for day in chunk) == days
+    assert all(0 < len(chunk) <= most and chunk == sorted(chunk) for chunk in found)
+    ahead = today + timedelta(days=AHEAD)
+    late = [chunk[0] > ahead for chunk in found]
+    assert late == sorted(late), "what lies far ahead comes last"
+    past = [chunk for chunk in found if chunk[0] <= ahead]
+    assert all(later[0] > earlier[-1] for later, earlier in pairwise(past)), "the past, newest first"
+
+
+def test_one_wrong_date_does_not_hold_up_today():
+    """A stay of 1800 that was never discharged, one that ends in 2299, and an ordinary week."""
+    today = date(2026, 3, 2)
+    stale = [date(1800, 1, 2) + timedelta(days=n) for n in range((date(2299, 12, 31) - date(1800, 1, 2)).days + 1)]
+    first, second, *rest = chunks(stale, today, 366)
+    assert (first[0], first[-1]) == (date(2025, 4, 2), date(2026, 4, 2))
+    assert (second[0], second[-1]) == (date(2024, 4, 1), date(2025, 4, 1))
+    assert rest[-1][-1] == date(2299, 12, 31)
+    week = [today - timedelta(days=n) for n in range(7, 0, -1)]
+    assert chunks([date(1800, 1, 2), *week], today, 366) == [week, [date(1800, 1, 2)]]
 
 
 def test_no_zone_is_farther_from_utc():

@@ -1,6 +1,4 @@
 -- mart.daily_diagnoses: coded diagnoses by day and code, with the chapter of the code.
--- core: diagnoses
--- reads: diagnoses, diagnosis_chapters
 --
 -- Spark SQL over the reads. A code's chapter is found by its category, the first characters of the code; a code that
 -- does not begin with a category of its list has chapter (unknown).

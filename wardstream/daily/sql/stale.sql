@@ -1,5 +1,6 @@
 -- The days of one mart table that have to be built, and from which version. A day is stale when
 --   it was never built, or a commit or a change of the facility came after it was built;
+--   it was built by another definition than the present one, or from other reference tables;
 --   (tables that follow today) the build saw it on another side of today than it is now: today is over, or a day of
 --   the future has come;
 --   (tables that follow today) it is over or is today, a stay that is open now was in the house, and it was not built:
@@ -49,6 +50,7 @@ WHERE (k.day >= %(first)s::date OR %(first)s::date IS NULL)
         %(all)s
         OR b.day IS NULL
         OR b.version < greatest(m.version, f.since)
+        OR b.definition IS DISTINCT FROM %(definition)s
         OR (%(follows_today)s AND b.as_of < f.today AND sign(k.day - b.as_of) <> sign(k.day - f.today))
     )
 ORDER BY k.day

@@ -1,6 +1,4 @@
 -- mart.daily_labs: laboratory results by day, test and unit: how many, how many abnormal, typical values, turnaround.
--- core: lab_results
--- reads: lab_results
 --
 -- Spark SQL over the reads. Percentiles are exact and interpolated, as PostgreSQL's percentile_cont. Adding 0.0 makes
 -- -0.0 a 0.0: which of two equal numbers was sent must not be seen in a median. Turnaround: order to report and

@@ -1,7 +1,4 @@
 -- mart.daily_admissions: who came, left, died, moved and stayed over night; by day, service and admission type.
--- core: encounters, movements
--- reads: stays, transfers
--- follows: today
 --
 -- Spark SQL over the reads; :days are the days to build and :today is the facility's, as days since 1970-01-01.
 --

@@ -1,0 +1,1 @@
+ALTER TABLE ops.day_builds DROP COLUMN definition;

@@ -1,0 +1,124 @@
+"""The folders of sql/marts tried against the database before anything is built by them: no row is read or written.
+
+Each read and each check is planned by PostgreSQL, its columns are compared, and so are the relations it reads with
+those that metadata.yaml names: a table that nobody names could change and make no day stale. The columns of the query
+are compared when Spark knows them (`wardstream.daily.spark`), before it reads a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from wardstream.daily.marts import Mart, load_marts
+from wardstream.database.connection import Connection, MissingTable, columns_of, primary_key_of, trusted
+from wardstream.stream.plan import PlanError
+
+ALWAYS = "ops.facility"
+"""A change of it makes every day stale: what reads it need not say so."""
+
+REFUSED = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
+"""A fault of the text; others are of the server."""
+EXAMPLE = {"zone": "UTC", "today": "2000-01-01"}
+
+# The names that a build has, without a row.
+NOTHING_BUILT = """WITH built AS (SELECT * FROM {} WHERE false),
+building AS (SELECT NULL::date AS day, NULL::bigint AS version WHERE false),
+building_runs AS (
+    SELECT NULL::date AS first_day, NULL::date AS last_day, NULL::timestamptz AS from_at, NULL::timestamptz AS until_at
+    WHERE false
+)
+"""
+
+
+def check_marts(conn: Connection, sql_dir: Path) -> list[str]:
+    """What is wrong with the tables of sql/marts, one sentence a table, with file and line; as the writer."""
+    found = []
+    for mart in load_marts(sql_dir):
+        try:
+            check_mart(conn, mart)
+        except PlanError as fault:
+            found.append(str(fault))
+    return found
+
+
+def check_mart(conn: Connection, mart: Mart) -> None:
+    """Plan what PostgreSQL is to run for one table; PlanError says what is wrong first."""
+    _check_table(conn, mart)
+    named = {f"core.{table}" for table in mart.metadata.core} | set(mart.metadata.references)
+    seen: set[str] = set()
+    for read in mart.reads:
+        columns, relations = _plan(conn, read.path, read.query)
+        if missing := [column for column in read.days if column not in columns]:
+            raise PlanError(f"{read.path}: its header cuts it by {', '.join(missing)}, which it does not give")
+        if read.days and not read.days_are_span and "day" not in columns:
+            raise PlanError(f"{read.path}: it does not give day, the number of the day that its row lies on")
+        seen |= relations
+    where = mart.folder / "metadata.yaml"
+    if extra := sorted(seen - named - {ALWAYS}):
+        raise PlanError(f"{where}: its reads read {', '.join(extra)}: name each under core or references")
+    if extra := sorted(named - seen):
+        raise PlanError(f"{where}: it names {', '.join(extra)}, which no read reads")
+    built = sql.SQL(NOTHING_BUILT).format(sql.Identifier("mart", mart.table))
+    columns, _ = _plan(conn, mart.checks_path, mart.checks, built)
+    compare_columns(mart.checks_path, columns, "a check", ["fault", "day"])
+
+
+def compare_columns(path: Path, found: Sequence[str], what: str, wanted: Sequence[str]) -> None:
+    """PlanError where a file gives other columns than it must, in whatever order."""
+    if missing := [column for column in wanted if column not in found]:
+        raise PlanError(f"{path}: it does not give {', '.join(missing)}, which {what} has")
+    if extra := [column for column in found if column not in wanted]:
+        raise PlanError(f"{path}: it gives {', '.join(extra)}, which {what} does not have")
+    if len(found) > len(wanted):
+        raise PlanError(f"{path}: it gives a column twice")
+
+
+def _check_table(conn: Connection, mart: Mart) -> None:
+    where = mart.folder / "metadata.yaml"
+    try:
+        columns = columns_of(conn, "mart", mart.table)
+    except MissingTable as none:
+        raise PlanError(f"{mart.folder}: {none}") from None
+    compare_columns(where, list(mart.metadata.columns), f"mart.{mart.table}", columns)
+    key = primary_key_of(conn, f"mart.{mart.table}")
+    needed = {"day": ["day"], "hour": ["day", "hour"], "stay": ["day"]}[mart.metadata.grain]
+    if missing := [column for column in needed if column not in key]:
+        raise PlanError(f"{where}: its grain needs {', '.join(missing)} in the primary key of mart.{mart.table}")
+    if mart.metadata.grain != "day" and len(key) < 2:
+        raise PlanError(f"{where}: the primary key of mart.{mart.table} leaves one row a day; its grain is another")
+
+
+def _plan(conn: Connection, path: Path, text: str, before: sql.Composable | None = None) -> tuple[list[str], set[str]]:
+    """A file's columns, and the relations that PostgreSQL would read for it, views taken apart.
+
+    PlanError with the line where PostgreSQL refuses the text. Only constants are computed, so no row can be in it.
+    """
+    head = sql.Composed([before or sql.SQL(""), sql.SQL("SELECT * FROM (\n")])
+    select = sql.Composed([head, trusted(text), sql.SQL("\n) AS t LIMIT 0")])
+    cursor = psycopg.ClientCursor(conn)
+    try:
+        columns = [column.name for column in cursor.execute(select, EXAMPLE).description or []]
+    except REFUSED as error:
+        position = error.diag.statement_position
+        lines = cursor.mogrify(select, EXAMPLE)[: int(position) - 1].count("\n") if position else None
+        at = "" if lines is None else f", line {lines - head.as_string(conn).count(chr(10)) + 1}"
+        raise PlanError(f"{path}{at}: {error.diag.message_primary or type(error).__name__}") from None
+    explain = sql.Composed([sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) "), head, trusted(text), sql.SQL("\n) AS t")])
+    ((found,),) = cursor.execute(explain, EXAMPLE).fetchall()
+    return columns, {f"{node['Schema']}.{node['Relation Name']}" for node in _nodes(found) if "Relation Name" in node}
+
+
+def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a plan in JSON."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _nodes(part)
+    elif isinstance(plan, dict):
+        yield plan
+        for part in plan.values():
+            yield from _nodes(part)
