@@ -34,7 +34,7 @@ def platform_setup() -> None:
     @task
     def migrate() -> list[str]:
         """Migrations of the database, as its owner."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             return _say(setup.apply_migrations(get_settings()), "the database has every migration")
@@ -42,7 +42,7 @@ def platform_setup() -> None:
     @task
     def topics() -> list[str]:
         """Kafka topics: partitions, retention, the broker's clock."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             return _say(setup.apply_contract_topics(get_settings()), "every topic is as its contract says")
@@ -50,7 +50,7 @@ def platform_setup() -> None:
     @task
     def schemas() -> list[str]:
         """Schemas and compatibility in the registry."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             return _say(setup.apply_schemas(get_settings()), "the registry has every version of every contract")
@@ -58,7 +58,7 @@ def platform_setup() -> None:
     @task
     def checks() -> None:
         """Roles, their rights, and PostgreSQL's durability; changes nothing."""
-        from wardstream import platform_setup as setup
+        from wardstream.airflow import platform_setup as setup
 
         with plain_errors():
             _say([*setup.check_roles(get_settings()), *setup.check_durability(get_settings())], "nothing was checked")

@@ -20,10 +20,12 @@ from rich.table import Table
 from wardstream.airflow.api import AirflowError
 from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
+from wardstream.database.bi_commands import bi
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate as apply_migrations
 from wardstream.kafka.broker import TopicMissing
 from wardstream.kafka.health import listens
+from wardstream.kafka.topic_commands import peek, send, topics
 from wardstream.kafka.topics import TopicError
 from wardstream.logs import configure_logging
 from wardstream.proof.digest import digest as digests_of
@@ -48,6 +50,8 @@ from wardstream.stream.stream_commands import app as stream_app
 app.add_typer(contracts_app, name="contracts", help="Check and register the contracts of the topics.")
 app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
 app.add_typer(stream_app, name="stream", help="Say what the stream should do: start, drain, stop, restart.")
+for command in (send, topics, peek, bi):
+    app.command()(command)
 console = Console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
