@@ -37,6 +37,7 @@ from wardstream.registry.client import RegistryRefusedError, RegistryUnavailable
 from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.sources.replay_commands import app as replay_app
 from wardstream.stack.airflow import environment as airflow_environment
+from wardstream.stack.backup_commands import backup, restore
 from wardstream.stack.demo import DemoError, login
 from wardstream.stack.demo import demo as run_demo
 from wardstream.stack.env import faults_of_settings, redact, stream_environment
@@ -50,7 +51,7 @@ from wardstream.stream.stream_commands import app as stream_app
 app.add_typer(contracts_app, name="contracts", help="Check and register the contracts of the topics.")
 app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
 app.add_typer(stream_app, name="stream", help="Say what the stream should do: start, drain, stop, restart.")
-for command in (send, topics, peek, bi):
+for command in (send, topics, peek, bi, backup, restore):
     app.command()(command)
 console = Console()
 
