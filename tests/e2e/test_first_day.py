@@ -1,4 +1,4 @@
-"""A newcomer's first day: docs/producers.md as it stands, a file that is sent, a look at the topics, and BI's way in."""
+"""A first day: docs/producers.md as it stands, a file that is sent, a look at the topics, and the way in for BI."""
 
 from __future__ import annotations
 
