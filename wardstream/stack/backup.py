@@ -55,7 +55,7 @@ def backup(settings: Settings, folder: Path) -> dict[str, int]:
 def has_data(settings: Settings) -> bool:
     """Whether a restore would replace something."""
     with connect(settings.owner_url, "wardstream restore") as conn:
-        return scalar(conn, "SELECT to_regnamespace('history') IS NOT NULL OR to_regnamespace('ops') IS NOT NULL")
+        return bool(scalar(conn, "SELECT coalesce(to_regnamespace('history'), to_regnamespace('ops')) IS NOT NULL"))
 
 
 def restore(settings: Settings, folder: Path, with_registry: bool, say: Say) -> None:
@@ -122,7 +122,7 @@ def _registry_url(settings: Settings) -> str:
 
 def _dump(settings: Settings, url: str, file: Path, words: list[str]) -> None:
     where, environment = _where(url)
-    command = [binaries(settings) / "pg_dump", "--format=custom", f"--file={file}", *words, f"--dbname={where}"]
+    command = [str(binaries(settings) / "pg_dump"), "--format=custom", f"--file={file}", *words, f"--dbname={where}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["pg_dump failed"])[-1]
