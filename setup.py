@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: contracts, SQL and DAGs, which lie beside the package, travel inside it."""
+"""What pyproject.toml cannot say: contracts, SQL, DAGs and docs, which lie beside the package, travel inside it."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-TRAVEL = ("schemas", "sql", "dags")
+TRAVEL = ("schemas", "sql", "dags", "docs")
 
 
 class BuildWithFiles(build_py):

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from wardstream.airflow.assets import core_tables, topics
+from wardstream.airflow.dag_docs import dag_docs
 from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.settings import get_settings
 
@@ -53,8 +55,9 @@ def _evidence(run_id: str) -> Evidence:
 
 @dag(
     dag_id="kafka_to_postgres_dag",
+    description="Start, drain, stop or restart the stream, and wait for evidence of it",
     schedule=None,
-    doc_md=__doc__,
+    doc_md=dag_docs(__doc__),
     tags=["wardstream", "stream"],
     params={"action": ACTION},
     **HOUSE_RULES,
@@ -85,7 +88,7 @@ def kafka_to_postgres() -> None:
             raise AirflowFailException(f"{why}. Seen: {seen.seen}. What to do: {seen.advice}")
         return bool(seen.reached)
 
-    @task
+    @task(inlets=topics(), outlets=core_tables())
     def verify() -> None:
         """Look once more: the state still holds, and this is the evidence, and what no drain can reach."""
         from wardstream.watch.findings import transactions

@@ -21,6 +21,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
+from wardstream.airflow.dag_docs import dag_docs
 from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.settings import get_settings
 
@@ -31,7 +32,14 @@ def _say(changes: list[str], otherwise: str) -> list[str]:
     return changes
 
 
-@dag(dag_id="platform_setup_dag", schedule=None, doc_md=__doc__, tags=["wardstream", "set-up"], **HOUSE_RULES)
+@dag(
+    dag_id="platform_setup_dag",
+    description="Bring PostgreSQL, Kafka and the registry to what the repository says, and check them",
+    schedule=None,
+    doc_md=dag_docs(__doc__),
+    tags=["wardstream", "set-up"],
+    **HOUSE_RULES,
+)
 def platform_setup() -> None:
     @task
     def migrate() -> list[str]:

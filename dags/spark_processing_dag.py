@@ -28,15 +28,18 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
+from wardstream.airflow.assets import core_tables_of_marts, mart_tables
+from wardstream.airflow.dag_docs import dag_docs
 from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.daily.jvm import SUBMIT, jdbc_jars
 from wardstream.settings import PROJECT_ROOT, get_settings
 
 PATIENCE = timedelta(hours=6)  # the first build of many years
+ZONE = get_settings().facility_timezone
 DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
 PARAMS = {
-    "first_day": Param(None, **DAY, title="First day", description="`first_day`. Empty: no lower bound."),
-    "last_day": Param(None, **DAY, title="Last day", description="`last_day`. Empty: no upper bound."),
+    "first_day": Param(None, **DAY, title="First day", description=f"`first_day`, in {ZONE}. Empty: no bound."),
+    "last_day": Param(None, **DAY, title="Last day", description=f"`last_day`, in {ZONE}. Empty: no bound."),
     "all_days": Param(
         False, type="boolean", title="Also days that are not stale", description="`all_days`. Needs both days."
     ),
@@ -45,9 +48,10 @@ PARAMS = {
 
 @dag(
     dag_id="spark_processing_dag",
+    description="Build the daily tables for the days that changed",
     schedule=CronDataIntervalTimetable(get_settings().daily_schedule, timezone="UTC"),
     start_date=datetime(2020, 1, 1),
-    doc_md=__doc__,
+    doc_md=dag_docs(__doc__),
     tags=["wardstream", "daily"],
     params=PARAMS,
     **(HOUSE_RULES | {"dagrun_timeout": PATIENCE + timedelta(hours=1)}),
@@ -83,6 +87,8 @@ def spark_processing() -> None:
         conf=SUBMIT,
         jars=jdbc_jars(get_settings().spark_jars) or None,
         execution_timeout=PATIENCE,
+        inlets=core_tables_of_marts(),
+        outlets=mart_tables(),
         application_args=stale,  # days only; the job has its settings from the environment
     )
     stale >> build >> report()

@@ -23,15 +23,17 @@ from datetime import datetime
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from wardstream.airflow.dag_docs import dag_docs
 from wardstream.airflow.support import HOUSE_RULES, plain_errors, run_of, say, tell_findings
 from wardstream.settings import get_settings
 
 
 @dag(
     dag_id="stream_reconcile_dag",
+    description="Red while the stream is not as it was asked to be; starts nothing",
     schedule=CronTriggerTimetable("*/2 * * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1),
-    doc_md=__doc__,
+    doc_md=dag_docs(__doc__),
     tags=["wardstream", "stream"],
     **HOUSE_RULES,
 )

@@ -20,11 +20,13 @@ from rich.table import Table
 from wardstream.airflow.api import AirflowError
 from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
+from wardstream.database.bi_commands import bi
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate as apply_migrations
 from wardstream.kafka.broker import TopicMissing
 from wardstream.kafka.client import KafkaRefused
 from wardstream.kafka.health import listens
+from wardstream.kafka.topic_commands import peek, send, topics
 from wardstream.kafka.topics import TopicError, differences
 from wardstream.kafka.topics import mend as mend_topics
 from wardstream.logs import configure_logging
@@ -38,6 +40,7 @@ from wardstream.registry.client import RegistryRefusedError, RegistryUnavailable
 from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.sources.replay_commands import app as replay_app
 from wardstream.stack.access import pages
+from wardstream.stack.backup_commands import backup, restore
 from wardstream.stack.demo import DemoError
 from wardstream.stack.demo import demo as run_demo
 from wardstream.stack.env import faults_of_settings, redact, stream_environment
@@ -54,6 +57,8 @@ app.add_typer(contracts_app, name="contracts", help="Check and register the cont
 app.add_typer(replay_app, name="replay", help="Publish hospital data to Kafka.")
 app.add_typer(quarantine_app, name="quarantine", help="Messages that could not become facts: list, discard.")
 app.add_typer(stream_app, name="stream", help="Say what the stream should do: start, drain, stop, restart.")
+for command in (send, topics, peek, bi, backup, restore):
+    app.command()(command)
 console = Console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -84,8 +89,8 @@ def register(
     raise typer.Exit(1 if result.findings else 0)
 
 
-@contracts_app.command()
-def topics(
+@contracts_app.command("topics")
+def compare_topics(
     mend: Annotated[bool, typer.Option("--mend", help="Set what the stream cannot do without.")] = False,
 ) -> None:
     """Compare the topics on Kafka with what Wardstream would have made; exit code 1 if the stream cannot use one."""

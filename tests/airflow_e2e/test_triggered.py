@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+import requests
 
 from tests.airflow_e2e.clinic import DAGS, Clinic
 from tests.e2e.hospital import wait_for
 from wardstream.airflow.api import FINISHED
 from wardstream.daily.stale import count_stale
+from wardstream.stack.demo import DAYS, build_by_airflow
 from wardstream.stack.memory import memory_by_part
 
 
@@ -72,6 +75,58 @@ def test_a_paused_dag_is_told_and_shown_until_it_runs_again(clinic: Clinic) -> N
     ours = [told for told in clinic.webhook.got if told["key"] == "dag_paused:platform_setup_dag"]
     assert [told["state"] for told in ours] == ["open", "resolved"]
     assert not [told for told in clinic.webhook.got if told["key"] == "dag:stream_reconcile_dag"]
+
+
+def test_the_demo_does_not_wait_behind_a_run_that_builds_all_days(clinic: Clinic) -> None:
+    def ours() -> set[str]:
+        return {run["dag_run_id"] for run in clinic.api.runs(DAYS) if run["run_type"] == "manual"}
+
+    def make_stale() -> None:
+        with clinic.connect() as conn:
+            conn.execute("DELETE FROM ops.day_builds WHERE mart_table = 'daily_labs'")
+
+    said: list[str] = []
+    make_stale()
+    running, before = clinic.api.trigger(DAYS), ours()  # in place of one of the schedule
+    build_by_airflow(clinic.settings, clinic.api, said.append)
+    assert ours() == before and clinic.api.run(DAYS, running)["state"] == "success"
+    assert "runs already" in said[0] and "no day is stale" in said[-1]
+    build_by_airflow(clinic.settings, clinic.api, said.append)
+    assert ours() == before, "nothing is stale, and the latest run is green"
+
+    make_stale()
+    build_by_airflow(clinic.settings, clinic.api, said.append)
+    assert len(ours()) == len(before) + 1
+    assert sum(count_stale(clinic.settings).values()) == 0
+
+
+def test_assets_show_topic_core_and_mart_and_start_nothing(clinic: Clinic) -> None:
+    found = {asset["name"]: asset for asset in clinic.api.assets()}
+
+    def tasks(name: str, side: str) -> set[tuple[str, str]]:
+        return {(task["dag_id"], task["task_id"]) for task in found[name][side]}
+
+    stream, build = ("kafka_to_postgres_dag", "verify"), ("spark_processing_dag", "build")
+    assert {asset["group"] for asset in found.values()} == {"kafka", "core", "mart"}
+    assert stream in tasks("kafka.labs", "consuming_tasks")
+    assert tasks("core.lab_results", "producing_tasks") == {stream}
+    assert tasks("core.lab_results", "consuming_tasks") == {build}
+    assert tasks("mart.daily_labs", "producing_tasks") == {build}
+    assert not any(asset["scheduled_dags"] for asset in found.values())
+
+
+def test_dag_docs_link_to_runbooks_that_open(clinic: Clinic) -> None:
+    opened = set()
+    for dag_id in DAGS:
+        details = clinic.api.dag(dag_id)
+        assert details["description"] and clinic.settings.facility_timezone in details["doc_md"]
+        for link in re.findall(r"\]\((/[^)]+)\)", details["doc_md"]):
+            answer = requests.get(clinic.api.base + link, timeout=30)
+            assert answer.ok and "<h2" in answer.text and "text/html" in answer.headers["content-type"], link
+            opened.add(link)
+    assert len(opened) > 3
+    outside = clinic.api.base + "/wardstream/docs/%2e%2e/pyproject.toml"
+    assert requests.get(outside, timeout=30).status_code == 404
 
 
 # Each branch is in tests/integration/dags, too.

@@ -109,6 +109,42 @@ def test_drain_look_start(clinic: Clinic, pages: Pages) -> None:
 
 
 @pytest.mark.campaign
+def test_nothing_on_the_home_page_is_red(clinic: Clinic, pages: Pages) -> None:
+    pages.page.goto(clinic.api.base)
+    health = pages.page.locator("div:has(> svg + h2:text('Health')) ~ div > [data-testid=state-badge]")
+    expect(health.filter(has_text="Scheduler")).to_be_visible(timeout=PATIENCE_MS)
+    pages.shot("home")
+    assert [badge.inner_text() for badge in health.all() if badge.is_visible()] == [
+        "MetaDatabase",
+        "Scheduler",
+        "Dag Processor",
+    ]
+
+
+@pytest.mark.campaign
+def test_dag_docs_open_a_runbook(clinic: Clinic, pages: Pages) -> None:
+    pages.page.goto(f"{clinic.api.base}/dags/stream_reconcile_dag")
+    pages.page.get_by_role("button", name="Dag Docs").click()
+    pages.shot("dag-docs")
+    link = pages.page.get_by_role("link", name="the-stream-is-behind").first
+    target = link.get_attribute("href")
+    pages.page.goto(f"{clinic.api.base}{target}")
+    expect(pages.page.get_by_role("heading", name="The stream is behind")).to_be_visible()
+    pages.shot("runbook")
+
+
+@pytest.mark.campaign
+def test_assets_show_where_a_table_comes_from(clinic: Clinic, pages: Pages) -> None:
+    (asset,) = [asset for asset in clinic.api.assets() if asset["name"] == "mart.daily_labs"]
+    pages.page.goto(f"{clinic.api.base}/assets")
+    expect(pages.page.get_by_role("link", name="mart.daily_labs")).to_be_visible(timeout=PATIENCE_MS)
+    pages.shot("assets")
+    pages.page.goto(f"{clinic.api.base}/assets/{asset['id']}")
+    expect(pages.page.get_by_text("core.lab_results").first).to_be_visible(timeout=PATIENCE_MS)
+    pages.shot("asset-graph")
+
+
+@pytest.mark.campaign
 def test_every_dag_looks_right(clinic: Clinic, pages: Pages) -> None:
     pages.page.goto(f"{clinic.api.base}/dags")
     pages.page.get_by_role("link", name="stream_reconcile_dag").wait_for()

@@ -85,6 +85,14 @@ class AirflowApi:
         """All DAGs that are parsed: `dag_id`, `is_paused`, `has_import_errors`, …"""
         return self._list("/dags", "dags")
 
+    def dag(self, dag_id: str) -> Json:
+        """A DAG with all that its page shows: `description`, `doc_md`, `timetable_summary`, …"""
+        return self._ask("GET", f"/dags/{_id(dag_id)}/details")
+
+    def assets(self) -> list[Json]:
+        """Topics and tables as Airflow knows them: `name`, `group`, `producing_tasks`, `consuming_tasks`, …"""
+        return self._list("/assets", "assets")
+
     def wait_until_parsed(self, dag_ids: Iterable[str], seconds: float) -> None:
         """Wait until all of these DAGs are there; AirflowError names a file that cannot be read, or what is missing."""
         wanted, deadline = set(dag_ids), time.monotonic() + seconds

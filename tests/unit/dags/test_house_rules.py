@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from wardstream.airflow.pages import slug
 from wardstream.settings import PROJECT_ROOT
 
 DAGS = PROJECT_ROOT / "dags"
@@ -98,6 +99,8 @@ def test_a_dag_explains_itself_and_keeps_the_rules(parsed: dict[str, Any], file:
     dag = parsed["dags"][file.stem]["dag"]
     words = ("**Owner**", "**Schedule**", "**Parameter", "**May it be re-run?**", "**When it fails**", "docs/runbooks/")
     assert [word for word in words if word not in dag["doc_md"]] == []
+    assert 20 < len(dag["description"]) < 100
+    assert "`docs/" not in dag["doc_md"] and re.search(r"\]\(/wardstream/docs/runbooks/[a-z-]+\.md\)", dag["doc_md"])
     assert dag["max_active_runs"] == 1 and dag["catchup"] is False
     assert "wardstream" in dag["tags"] and len(dag["tags"]) == 2
     assert dag["has_on_failure_callback"] and dag["has_on_success_callback"]
@@ -105,6 +108,35 @@ def test_a_dag_explains_itself_and_keeps_the_rules(parsed: dict[str, Any], file:
     for task in dag["tasks"]:
         assert task["__var"].get("retries", 0) <= 2 and task["__var"]["owner"] == "wardstream"
         assert 0 < task["__var"]["execution_timeout"] < dag["dagrun_timeout"], "what hangs must end, and say so"
+
+
+def test_assets_are_of_this_tree_and_schedule_nothing(parsed: dict[str, Any]):
+    dags = {dag_id: of_one["dag"] for dag_id, of_one in parsed["dags"].items()}
+    said = {
+        f"{dag_id}.{task['__var']['task_id']}": json.dumps(task)
+        for dag_id, dag in dags.items()
+        for task in dag["tasks"]
+    }
+    touched = {name: set(re.findall(r'"name": "((?:kafka|core|mart)\.\w+)"', text)) for name, text in said.items()}
+    stream, build = touched.pop("kafka_to_postgres_dag.verify"), touched.pop("spark_processing_dag.build")
+    assert {"kafka.labs", "core.lab_results", "core.movements"} <= stream and {
+        "core.lab_results",
+        "mart.daily_labs",
+    } <= build
+    assert not any(touched.values())
+    assert not any("asset" in json.dumps(dag["timetable"]).lower() for dag in dags.values())
+
+
+def test_every_link_of_the_pages_is_there():
+    """Between files of docs, anchors included; what lies outside of it is not served by Airflow and not looked for."""
+    for file in sorted((PROJECT_ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)\s]*)\)", file.read_text()):
+            name, _, anchor = target.partition("#")
+            there = (file.parent / name).resolve() if name else file
+            assert there.exists(), f"{file.name}: {target}"
+            if anchor and there.suffix == ".md":
+                headings = re.findall(r"^#+ +(.+)$", there.read_text(), re.MULTILINE)
+                assert anchor in {slug(heading.replace("`", "")) for heading in headings}, f"{file.name}: {target}"
 
 
 def test_every_runbook_that_a_dag_or_an_alert_names_is_there():
