@@ -56,6 +56,7 @@ class Publisher:
         self._sent = 0
         self._started = time.monotonic()
         self._trouble = Trouble(settings)
+        self._waiting_since = time.monotonic()
         self._producer = producer(
             settings,
             self._on_error,
@@ -86,6 +87,8 @@ class Publisher:
         """
         encoder = self._encoders.get(topic) or self._encoder(topic)
         self._keep_pace()
+        if not len(self._producer):
+            self._waiting_since = time.monotonic()
         value = encoder.encode(event)
         deadline = time.monotonic() + self._timeout
         while True:
@@ -132,6 +135,7 @@ class Publisher:
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.delivered[message.topic()] += 1
+            self._waiting_since = time.monotonic()
         else:
             self._failed[message.topic(), error.name()] += 1
             self._not_allowed = not_allowed(self._settings, error, "Write", f"topic {message.topic()}")
@@ -145,7 +149,7 @@ class Publisher:
             log.warning("kafka: %s; trying again until the timeout of %g s", error.name(), self._timeout)
 
     def _raise_failures(self) -> None:
-        refused = self._trouble.refused() or self._not_allowed
+        refused = self._trouble.refused(self._waiting_since) or self._not_allowed
         if refused is not None:
             raise DeliveryFailed(
                 f"{refused}; {self._failed.total() + len(self._producer)} events were not acknowledged"
