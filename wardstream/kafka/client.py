@@ -30,6 +30,8 @@ _NOT_ALLOWED = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )
+_CHECK = "check WARDSTREAM_KAFKA_USER, WARDSTREAM_KAFKA_PASSWORD and WARDSTREAM_KAFKA_SASL_MECHANISM"
+_CHECK_TLS = "check WARDSTREAM_KAFKA_SECURITY_PROTOCOL, WARDSTREAM_KAFKA_CA_FILE and the certificates"
 
 
 class KafkaRefused(KafkaException):  # type: ignore[misc]
@@ -79,10 +81,6 @@ class Trouble:
             return KafkaRefused(self._last, f"no TLS connection to {at}: {_reason(self._last)}; {_CHECK_TLS}")
         mechanism = self._settings.kafka_sasl_mechanism
         return KafkaRefused(self._last, f"{at} refuses the login of {who(self._settings)} by {mechanism}; {_CHECK}")
-
-
-_CHECK = "check WARDSTREAM_KAFKA_USER, WARDSTREAM_KAFKA_PASSWORD and WARDSTREAM_KAFKA_SASL_MECHANISM"
-_CHECK_TLS = "check WARDSTREAM_KAFKA_SECURITY_PROTOCOL, WARDSTREAM_KAFKA_CA_FILE and the certificates"
 
 
 def _reason(error: KafkaError) -> str:
