@@ -30,6 +30,8 @@ _NOT_ALLOWED = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )
+_CHECK = "check WARDSTREAM_KAFKA_USER, WARDSTREAM_KAFKA_PASSWORD and WARDSTREAM_KAFKA_SASL_MECHANISM"
+_CHECK_TLS = "check WARDSTREAM_KAFKA_SECURITY_PROTOCOL, WARDSTREAM_KAFKA_CA_FILE and the certificates"
 
 
 class KafkaRefused(KafkaException):  # type: ignore[misc]
@@ -58,10 +60,14 @@ class Trouble:
             self._since = time.monotonic()
         self._last = error
 
-    def refused(self) -> KafkaRefused | None:
-        """The refusal of a login that has stood long enough to be believed."""
+    def refused(self, waiting_since: float) -> KafkaRefused | None:
+        """The refusal of a login that has stood long enough to be believed, for somebody who got nothing since then.
+
+        Time by `time.monotonic`. A login that succeeds after all says nothing here, but then answers come.
+        """
         is_login = self._last is not None and self._last.code() == KafkaError._AUTHENTICATION
-        return self._in_words() if is_login and time.monotonic() - self._since >= LOGIN_SECONDS else None
+        stands = time.monotonic() - max(self._since, waiting_since)
+        return self._in_words() if is_login and stands >= LOGIN_SECONDS else None
 
     def explained(self, error: KafkaException) -> KafkaException:
         """The error, or what the connection said where the error is no more than silence."""
@@ -75,10 +81,6 @@ class Trouble:
             return KafkaRefused(self._last, f"no TLS connection to {at}: {_reason(self._last)}; {_CHECK_TLS}")
         mechanism = self._settings.kafka_sasl_mechanism
         return KafkaRefused(self._last, f"{at} refuses the login of {who(self._settings)} by {mechanism}; {_CHECK}")
-
-
-_CHECK = "check WARDSTREAM_KAFKA_USER, WARDSTREAM_KAFKA_PASSWORD and WARDSTREAM_KAFKA_SASL_MECHANISM"
-_CHECK_TLS = "check WARDSTREAM_KAFKA_SECURITY_PROTOCOL, WARDSTREAM_KAFKA_CA_FILE and the certificates"
 
 
 def _reason(error: KafkaError) -> str:
@@ -114,12 +116,13 @@ class Admin(AdminClient):  # type: ignore[misc]
 
         `right` is what the call needs `on` something, for the error where it is missing.
         """
+        begun = time.monotonic()
         while True:
             try:
                 return future.result(timeout=0.1)
             except TimeoutError:
                 self.poll(0)
-                refused = self._trouble.refused()
+                refused = self._trouble.refused(begun)
                 if refused is not None:
                     raise refused from None
             except KafkaException as error:

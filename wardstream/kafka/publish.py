@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -55,6 +55,7 @@ class Publisher:
         self._sent = 0
         self._started = time.monotonic()
         self._trouble = Trouble(settings)
+        self._waiting_since = time.monotonic()
         self._producer = producer(
             settings,
             self._on_error,
@@ -84,6 +85,8 @@ class Publisher:
         """
         encoder = self._encoders.get(topic) or self._encoder(topic)
         self._keep_pace()
+        if not len(self._producer):
+            self._waiting_since = time.monotonic()
         value = encoder.encode(event)
         deadline = time.monotonic() + self._timeout
         while True:
@@ -94,10 +97,10 @@ class Publisher:
             except BufferError:
                 if time.monotonic() > deadline:
                     raise DeliveryFailed(f"topic {topic}: the queue stayed full for {self._timeout:g} s") from None
-                self._producer.poll(0.2)
-            except KafkaException as error:  # a fatal error of the producer, such as a wrong password
-                raise DeliveryFailed(f"topic {topic}: {error.args[0].name()}") from error
-        self._producer.poll(0)
+                self._serve(self._producer.poll, 0.2)
+            except KafkaException as error:  # a fatal error of the producer
+                raise self._fatal(error) from error
+        self._serve(self._producer.poll, 0)
         self._sent += 1
 
     def __exit__(
@@ -105,7 +108,7 @@ class Publisher:
     ) -> None:
         # Every queued event ends in a delivery report within its own timeout, so this wait ends too.
         deadline = time.monotonic() + (_GIVE_UP_SECONDS if kind else self._timeout + _GIVE_UP_SECONDS)
-        while (left := self._producer.flush(0.5)) and time.monotonic() < deadline:
+        while (left := self._serve(self._producer.flush, 0.5)) and time.monotonic() < deadline:
             if kind is None:
                 self._raise_failures()
         if left and kind is None:
@@ -125,11 +128,29 @@ class Publisher:
         if self._pace is None:
             return
         while (wait := self._started + self._sent / self._pace - time.monotonic()) > 0:
-            self._producer.poll(wait)
+            self._serve(self._producer.poll, wait)
+
+    def _serve(self, call: Callable[[float], int], seconds: float) -> int:
+        """Let the library report, with what it raises of a fatal error as DeliveryFailed."""
+        try:
+            return call(seconds)
+        except (KafkaException, SystemError) as error:
+            # SystemError: a report was delivered while the fatal error was on its way; that one is its cause.
+            fatal = error.__cause__ if isinstance(error, SystemError) else error
+            if not isinstance(fatal, KafkaException):
+                raise
+            raise self._fatal(fatal) from error
+
+    def _fatal(self, error: KafkaException) -> DeliveryFailed:
+        """A fatal error in words; one of rights comes where the user may write to no topic at all."""
+        topics = f"topic {', '.join(sorted(self._encoders))}"
+        missing = not_allowed(self._settings, error.args[0], "Write", topics)
+        return DeliveryFailed(str(missing or f"{topics}: {error.args[0].name()}"))
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.delivered[message.topic()] += 1
+            self._waiting_since = time.monotonic()
         else:
             self._failed[message.topic(), error.name()] += 1
             self._not_allowed = not_allowed(self._settings, error, "Write", f"topic {message.topic()}")
@@ -143,7 +164,7 @@ class Publisher:
             log.warning("kafka: %s; trying again until the timeout of %g s", error.name(), self._timeout)
 
     def _raise_failures(self) -> None:
-        refused = self._trouble.refused() or self._not_allowed
+        refused = self._trouble.refused(self._waiting_since) or self._not_allowed
         if refused is not None:
             raise DeliveryFailed(
                 f"{refused}; {self._failed.total() + len(self._producer)} events were not acknowledged"

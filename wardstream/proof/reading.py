@@ -48,7 +48,7 @@ def read_partition(settings: Settings, topic: str, partition: int, start: int, e
                     done = done or message.offset() == end - 1
                 else:
                     done = True
-            refused = trouble.refused()
+            refused = trouble.refused(heard)
             if refused is not None:
                 raise TopicUnreadableError(str(refused))
             if time.monotonic() - heard > SILENCE_SECONDS:

@@ -118,14 +118,15 @@ def test_only_a_refusal_that_stands_ends_a_wait(monkeypatch: pytest.MonkeyPatch)
     assert trouble.explained(silence) is silence
     trouble(KafkaError(KafkaError._AUTHENTICATION))
     trouble(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    assert trouble.refused() is None
+    assert trouble.refused(0.0) is None
     clock += client.LOGIN_SECONDS
-    assert "refuses the login of user ward by SCRAM-SHA-512" in str(trouble.refused())
+    assert "refuses the login of user ward by SCRAM-SHA-512" in str(trouble.refused(0.0))
+    assert trouble.refused(clock - 1) is None, "answers came since: the next login was not refused"
     assert isinstance(trouble.explained(silence), KafkaRefused)
     other = KafkaException(KafkaError(KafkaError.INVALID_CONFIG))
     assert trouble.explained(other) is other, "not silence: it says more than the connection"
     trouble(KafkaError(KafkaError._TRANSPORT))
-    assert trouble.refused() is None and trouble.explained(silence) is silence
+    assert trouble.refused(0.0) is None and trouble.explained(silence) is silence
 
 
 USERINFO = "https://clinic:s%40fe@registry.example/apis/ccompat/v7/"

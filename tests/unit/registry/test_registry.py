@@ -15,6 +15,7 @@ from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord
 from wardstream.contracts.model import load_contracts
 from wardstream.registry.client import (
+    RegistryLoginError,
     RegistryRefusedError,
     RegistryUnavailableError,
     SchemaSource,
@@ -231,6 +232,26 @@ def test_a_flood_of_one_bad_id_costs_one_request_and_an_id_registered_later_is_f
     register_all(settings)
     monkeypatch.setattr(asked, "_unknown", {key: at - 3 for key, at in asked._unknown.items()})
     assert asked.lookup(2, "labs").schema == CONTRACTS["labs"].latest
+
+
+def test_a_new_source_asks_the_registry_of_now(server: Registry, settings: Settings):
+    """The library's client remembers; a registry that was put back must be seen all the same."""
+    ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
+    number = ids["labs-value"]
+    assert source(server).lookup(number, "labs").schema == CONTRACTS["labs"].latest
+    server.schemas[number] = json.dumps(made_up.schema_v1())
+    assert source(server).lookup(number, "labs").schema == made_up.schema_v1()
+    server.subjects["labs-value"] = []
+    with pytest.raises(BadRecord):
+        source(server).lookup(number, "labs")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_login_is_told_at_once_and_blames_no_message(server: Registry, settings: Settings, status: int):
+    server.fail = [status] * 2
+    with pytest.raises(RegistryLoginError, match=f"HTTP {status}, a request without a user is refused"):
+        source(server, 20).lookup(1, "labs")
+    assert len(server.requests) == 1
 
 
 def test_failures_are_retried_and_then_raised_but_never_blamed_on_the_message(server: Registry, settings: Settings):
