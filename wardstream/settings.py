@@ -84,11 +84,14 @@ class PortsOfParts(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """By name."""
-        names = {re.sub("^wardstream_", "", variable.lower()): port for variable, port in self._variables.items()}
-        return {"part_ports": {name: port for name, port in names.items() if self._is_one(name)}}
-
-    def _is_one(self, name: str) -> bool:
-        return name.endswith("_port") and name not in self.settings_cls.model_fields
+        fields = self.settings_cls.model_fields
+        ports = {}
+        for variable, value in self._variables.items():
+            name = variable.lower().removeprefix("wardstream_")
+            ours = variable.startswith("WARDSTREAM_") and name.endswith("_port") and name not in fields
+            if ours and "://" not in (value or ""):  # as Kubernetes names the services of a namespace
+                ports[name] = value
+        return {"part_ports": ports}
 
 
 class LastStart(PydanticBaseSettingsSource):

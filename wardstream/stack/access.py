@@ -41,8 +41,9 @@ def export_lines(variables: dict[str, str]) -> list[str]:
 def pages(settings: Settings) -> list[str]:
     """A line for each page that the stack serves, with its login; those that have one first."""
     found = [page for part in embedded(settings) if (page := part.page(settings))]
+    width = max((len(page.url) for page in found), default=0)
     return [
-        f"{page.url:<41} {page.title}"
+        f"{page.url:<{width}}   {page.title}"
         + (f": user {page.user}, password {settings.password(page.secret)}" if page.user else "")
         for page in sorted(found, key=lambda page: not page.user)
     ]

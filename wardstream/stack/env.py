@@ -32,8 +32,9 @@ def faults_of_settings(error: ValidationError) -> list[str]:
     fields = Settings.model_fields
     found = []
     for fault in error.errors(include_input=False):
-        name = str(fault["loc"][0])
+        name = str(fault["loc"][1 if fault["loc"][0] == "part_ports" else 0])
         shown = variable(name, fields[name]) if name in fields else name
+        shown = f"WARDSTREAM_{shown.upper()}" if shown.endswith("_port") else shown
         found.append(f"{shown}: {fault['msg'].removeprefix('Value error, ')}")
     return found
 

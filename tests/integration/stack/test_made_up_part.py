@@ -127,6 +127,11 @@ class Clone:
             check=False,
         )
 
+    def forget_packages(self) -> None:
+        """Its environment lies in the user's cache."""
+        for place in (self.settings.cache_dir / "environments").glob("made-up-*"):
+            shutil.rmtree(place)
+
     def up(self, *words: str, **env: str) -> str:
         done = self.run("up", "--no-stream", *words, **env)
         assert done.returncode == 0, done.stderr
@@ -149,6 +154,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """Everything runs but the stream and Airflow; the part was given its port once, at the first start."""
     folder = tmp_path_factory.mktemp("a clone")
     made = Clone(folder, own_settings(folder))
+    made.forget_packages()
     try:
         with _listening(made.port):
             _names_a_busy_port(made)
@@ -161,6 +167,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         yield made
     finally:
         made.run("down")
+        made.forget_packages()
         paths.remove(made.settings)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from wardstream.settings import PROJECT_ROOT, Settings, memory_bytes
 from wardstream.stack import access, env, parts, up
@@ -97,6 +98,13 @@ def test_a_port_of_its_own_is_set_like_every_other(make_settings, settings, tmp_
     assert board.port(make_settings()) == 4711
     monkeypatch.setenv("WARDSTREAM_BOARD_PORT", "4713")
     assert board.port(make_settings()) == 4713
+    monkeypatch.setenv("WARDSTREAM_BOARD_PORT", "many")
+    with pytest.raises(ValidationError) as caught:
+        make_settings()
+    assert [line.partition(":")[0] for line in env.faults_of_settings(caught.value)] == ["WARDSTREAM_BOARD_PORT"]
+    monkeypatch.setenv("WARDSTREAM_BOARD_PORT", "tcp://10.0.0.7:80")  # of a service in Kubernetes
+    monkeypatch.setenv("ANOTHER_PORT", "4711")
+    assert make_settings().part_ports == {"board_port": 4711}
     monkeypatch.delenv("WARDSTREAM_BOARD_PORT")
     monkeypatch.delenv("WARDSTREAM_PART_PORTS")
     (settings.state_dir / "ports").mkdir(parents=True)
