@@ -56,6 +56,8 @@ def _memory_guard(settings: Settings) -> str:
         "command": _command(settings, MEMORY_GUARD),
         "events": GUARD_EVENT,
         "autostart": "false",  # its command is written when the process manager, whose pid it names, is there
+        # after the parts' 999, so stopped first: supervisord stops one program a second
+        "priority": 1000,
         "stopwaitsecs": 2,
         "stderr_logfile": log_file(settings, MEMORY_GUARD),
         "stderr_logfile_maxbytes": "1MB",

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from wardstream.settings import Settings
-from wardstream.stack import launch
+from wardstream.stack import launch, manager
+from wardstream.stack.config import MEMORY_GUARD
 from wardstream.stack.memory_guard import Guard
-from wardstream.stack.paths import run_dir
+from wardstream.stack.paths import life_file, run_dir
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -105,3 +106,18 @@ def test_what_another_wrote_into_the_folder_ends_nothing(settings):
     (run_dir(settings) / "half.json").write_text('{"memory_limit": 1')
     (run_dir(settings) / "gone.json").write_text('{"memory_limit": 1, "marker": "x@y"}')
     Guard(run_dir(settings)).look()
+
+
+def test_it_does_not_hold_up_the_end_of_the_process_manager(make_settings, tmp_path):
+    settings = make_settings(state_dir=tmp_path / "state", short_dir=tmp_path)
+    manager.ensure_running(settings)
+    try:
+        deadline = time.monotonic() + 10
+        while not launch.members(life_file(settings, MEMORY_GUARD), manager.marker(settings, MEMORY_GUARD)):
+            assert time.monotonic() < deadline
+        time.sleep(1.2)  # until it counts as running
+        begun = time.monotonic()
+    finally:
+        manager.shut_down(settings)
+    assert time.monotonic() - begun < 3
+    assert not manager.leftovers(settings)
