@@ -49,6 +49,7 @@ from wardstream.stack.parts import elsewhere
 from wardstream.stack.parts.airflow import environment as airflow_environment
 from wardstream.stack.parts.postgres import binaries
 from wardstream.stack.stack_commands import app
+from wardstream.stack.unknown import set_now, unknown_variables
 from wardstream.stream.plan import PlanError
 from wardstream.stream.stream_commands import app as stream_app
 from wardstream.watch.quarantine_commands import app as quarantine_app
@@ -256,6 +257,8 @@ def main() -> None:
     """Entry point of the `wardstream` command."""
     configure_logging()
     try:
+        for said in unknown_variables(get_settings(), set_now()):
+            typer.secho(said, err=True, fg=typer.colors.YELLOW)
         app()
     except StackError as error:
         typer.secho(redact(str(error), get_settings()), err=True, fg=typer.colors.RED)

@@ -88,3 +88,12 @@ def primary_key_of(conn: Connection, table: str) -> list[str]:
         " WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY a.attnum"
     )
     return [str(row[0]) for row in conn.execute(query, [table])]
+
+
+def types_of(conn: Connection, table: str) -> dict[str, str]:
+    """Type of each column of a table, as PostgreSQL writes it."""
+    query = (
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    return {str(name): str(kind) for name, kind in conn.execute(query, [table])}

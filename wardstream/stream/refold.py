@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from wardstream.database.connection import columns_of, names, primary_key_of, trusted
+from wardstream.database.connection import columns_of, names, primary_key_of, trusted, types_of
 from wardstream.database.facility import Facility
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import Fold, PlanError
@@ -37,6 +37,14 @@ class Refold:
             raise PlanError(
                 f"sql/folds/{fold.table}.sql: its key {fold.key} is not part of the primary key of core.{fold.table}"
             )
+        kinds = types_of(conn, f"core.{fold.table}")
+        for column in fold.days:
+            if kinds.get(column) != "timestamp with time zone":
+                kind = kinds.get(column, "no column")
+                raise PlanError(
+                    f"sql/folds/{fold.table}.sql: '-- days:' names {column}, which is {kind} in core.{fold.table};"
+                    " name a timestamptz: the day of an instant depends on the facility's zone"
+                )
         self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
         parts = {
             "table": sql.Literal(fold.table),
