@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from wardstream.database.connection import PoolerBetween
 from wardstream.logs import configure_logging
 from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.stream.turn import STREAM, ControlMissing, stop_on_signals, wait_for_turn
@@ -133,7 +134,10 @@ def main() -> int:
     metrics.serve(settings, memory)
     try:
         turn = wait_for_turn(settings, STREAM, stop)
-    except (AddressError, ControlMissing, psycopg.OperationalError, psycopg.errors.UndefinedTable) as reason:
+    except (
+        *(AddressError, ControlMissing, PoolerBetween),
+        *(psycopg.OperationalError, psycopg.errors.UndefinedTable),
+    ) as reason:
         log.error("cannot start: %s: %s", type(reason).__name__, reason)
         return 1
     if turn is None:

@@ -21,7 +21,7 @@ from wardstream.airflow.api import AirflowError
 from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
 from wardstream.database.bi_commands import bi
-from wardstream.database.connection import connect
+from wardstream.database.connection import PoolerBetween, connect
 from wardstream.database.migrate import migrate as apply_migrations
 from wardstream.kafka.broker import TopicMissing
 from wardstream.kafka.client import KafkaRefused
@@ -244,6 +244,7 @@ EXPECTED = (
     FileNotFoundError,
     KafkaException,
     PlanError,
+    PoolerBetween,
     RegistryRefusedError,
     RegistryUnavailableError,
     TopicError,

@@ -24,26 +24,49 @@ SESSION = (
 )
 
 
+class PoolerBetween(Exception):
+    """The address leads to a connection pooler; what we do needs sessions of PostgreSQL's own."""
+
+
 class MissingTable(Exception):
     """A table that the SQL folder expects is not in the database."""
 
 
 def connect(url: str, application: str, autocommit: bool = True, more: str = "") -> Connection:
-    """Open a session in UTC; psycopg.OperationalError where the server does not answer within 5 s.
+    """Open a session in UTC; psycopg.OperationalError where the server does not answer within 5 s, or PoolerBetween.
 
+    Temporary tables, session settings and locks that outlive a transaction would be lost in a pooler, or left in it.
     `more`: further options of the session, `-c name=value`.
     """
-    return psycopg.connect(
-        url,
-        autocommit=autocommit,
-        application_name=application,
-        options=f"{SESSION} {more}",
-        connect_timeout=5,
-        # A server that is gone without a word is noticed within half a minute, not by the kernel after hours.
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        tcp_user_timeout=20_000,
+    try:
+        conn = psycopg.connect(
+            url,
+            autocommit=autocommit,
+            application_name=application,
+            options=f"{SESSION} {more}",
+            connect_timeout=5,
+            # A server that is gone without a word is noticed within half a minute, not by the kernel after hours.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=20_000,
+        )
+    except psycopg.OperationalError as error:
+        if "unsupported startup parameter" in str(error):
+            raise _pooler(application) from None
+        raise
+    # A pooler gives its clients numbers of its own. psycopg's own query: it begins no transaction.
+    answer = conn.pgconn.exec_(b"SELECT pg_backend_pid()")
+    if answer.get_value(0, 0) != str(conn.info.backend_pid).encode():
+        conn.close()
+        raise _pooler(application)
+    return conn
+
+
+def _pooler(application: str) -> PoolerBetween:
+    return PoolerBetween(
+        f"{application}: the address leads to a connection pooler such as pgbouncer; set DATABASE_URL and"
+        " WARDSTREAM_OWNER_DATABASE_URL to PostgreSQL itself (BI may use the pooler)"
     )
 
 

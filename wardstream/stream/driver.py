@@ -29,7 +29,7 @@ from tenacity import (
 )
 
 from wardstream.contracts.model import ContractError, load_contracts
-from wardstream.database.connection import Connection, MissingTable, connect, scalar
+from wardstream.database.connection import Connection, MissingTable, PoolerBetween, connect, scalar
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
@@ -52,7 +52,7 @@ LOOK_AGAIN_SECONDS = 2.0
 SMALLEST_SHARE = 1000  # of a full batch, after fruitless starts: no message is so large that 50 of them fill a heap
 # Files and tables that do not fit: one line in the log says which; the process manager tries again.
 CANNOT_START = (
-    *(PlanError, MissingTable, ContractError),
+    *(PlanError, MissingTable, ContractError, PoolerBetween),
     *(psycopg.OperationalError, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn),
 )
 # Servers that do not answer, and what only a person can decide: the driver looks again until it is otherwise.
