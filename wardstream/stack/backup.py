@@ -163,7 +163,7 @@ def _replace(settings: Settings, url: str, dump: Path, before: str, after: str) 
 
 def _contents(settings: Settings, dump: Path) -> str:
     """The entries of a dump that are wanted, as text: schema public itself is in each database from the beginning."""
-    command = [binaries(settings) / "pg_restore", "--list", dump]
+    command = [str(binaries(settings) / "pg_restore"), "--list", str(dump)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise _damaged(dump)
