@@ -140,6 +140,7 @@ def test_assets_show_where_a_table_comes_from(clinic: Clinic, pages: Pages) -> N
     expect(pages.page.get_by_role("link", name="mart.daily_labs")).to_be_visible(timeout=PATIENCE_MS)
     pages.shot("assets")
     pages.page.goto(f"{clinic.api.base}/assets/{asset['id']}")
+    pages.page.get_by_role("button", name="Task Dependencies").click()
     expect(pages.page.get_by_text("core.lab_results").first).to_be_visible(timeout=PATIENCE_MS)
     pages.shot("asset-graph")
 

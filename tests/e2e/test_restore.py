@@ -29,6 +29,7 @@ def test_an_older_backup_is_caught_up_from_kafka_and_a_newer_one_needs_nothing(w
     before = ward.committed()
     assert "it holds patient data" in ward.must("backup", str(older))
     assert older.stat().st_mode & 0o077 == 0
+    ward.must("stream", "restart")  # another generation than in the older one
     ward.must("replay", "sample")
     ward.verified()
     ward.must("backup", str(newer))
@@ -79,7 +80,9 @@ def _damaged(ward: Hospital, whole: Path, tmp_path: Path) -> None:
     ward.verified()
 
 
-def test_a_stream_elsewhere_and_a_held_lock_refuse_a_restore(ward: Hospital, tmp_path: Path) -> None:
+def test_a_stream_elsewhere_and_a_held_lock_refuse_a_restore(
+    ward: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "backup"
     ward.must("backup", str(folder))
     now = ward.digest()
@@ -87,5 +90,10 @@ def test_a_stream_elsewhere_and_a_held_lock_refuse_a_restore(ward: Hospital, tmp
         other.execute("SET application_name = 'wardstream lease main'")
         done = ward.cli("restore", str(folder), "--yes")
         assert done.returncode == 1 and "a stream that does not run here" in done.stderr
-    assert ward.digest() == now
+    monkeypatch.setattr(backups, "LOCK_SECONDS", 1)
+    with ward.connect() as other, other.transaction():
+        other.execute("SELECT FROM core.patients LIMIT 1")
+        with pytest.raises(stack.StackError, match="55P03; nothing was changed"):
+            backups.restore(ward.settings, folder, False, print)
     ward.verified()
+    assert ward.digest() == now

@@ -11,8 +11,10 @@ Airflow's history of runs are not part of a backup; point-in-time recovery is th
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -135,21 +137,42 @@ def _replace(settings: Settings, url: str, dump: Path, before: str, after: str) 
     environment["PGOPTIONS"] = f"-c lock_timeout={LOCK_SECONDS}s -c client_min_messages=error"
     # sqlstate: the texts of PostgreSQL's errors quote rows
     quiet = ["--no-psqlrc", "--quiet", "--output=/dev/null", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate"]
-    unpack = subprocess.Popen(
-        [binaries(settings) / "pg_restore", "--file=-", dump], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    apply = subprocess.Popen(
-        [binaries(settings) / "psql", *quiet, f"--dbname={where}"],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert unpack.stdout and apply.stdin and apply.stderr
-    whole = _pass_on(unpack, unpack.stdout, apply.stdin, f"BEGIN;\n{before}\n", f"\n{after}\nCOMMIT;\n")
+    with tempfile.NamedTemporaryFile("w", prefix="wardstream-restore-") as contents:
+        contents.write(_contents(settings, dump))
+        contents.flush()
+        unpack = subprocess.Popen(
+            [binaries(settings) / "pg_restore", "--file=-", f"--use-list={contents.name}", dump],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        apply = subprocess.Popen(
+            [binaries(settings) / "psql", *quiet, f"--dbname={where}"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert unpack.stdout and apply.stdin and apply.stderr
+        whole = _pass_on(unpack, unpack.stdout, apply.stdin, f"BEGIN;\n{before}\n", f"\n{after}\nCOMMIT;\n")
     said = apply.stderr.read().decode(errors="replace").strip().splitlines()
-    if apply.wait() or not whole:
-        why = said[-1] if said and whole else f"{dump} is damaged, or no dump of PostgreSQL"
-        raise StackError("restore", f"{why}; nothing was changed", RUNBOOK)
+    code = apply.wait()
+    if not whole:
+        raise _damaged(dump)
+    if code:
+        raise StackError("restore", f"{said[-1] if said else 'psql failed'}; nothing was changed", RUNBOOK)
+
+
+def _contents(settings: Settings, dump: Path) -> str:
+    """The entries of a dump that are wanted, as text: schema public itself is in each database from the beginning."""
+    command = [str(binaries(settings) / "pg_restore"), "--list", str(dump)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _damaged(dump)
+    entries = [line for line in done.stdout.splitlines() if not re.search(r" SCHEMA (- )?public ", line)]
+    return "\n".join(entries) + "\n"
+
+
+def _damaged(dump: Path) -> StackError:
+    return StackError("restore", f"{dump} is damaged, or no dump of PostgreSQL; nothing was changed", RUNBOOK)
 
 
 def _pass_on(unpack: subprocess.Popen[bytes], dump: IO[bytes], to: IO[bytes], before: str, after: str) -> bool:

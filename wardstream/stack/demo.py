@@ -66,10 +66,9 @@ def build_by_airflow(settings: Settings, api: AirflowApi, say: Say) -> None:
 
     One of the schedule counts as well: a run of ours would wait behind it, to find nothing left to build.
     """
-    for run in api.runs(DAYS):
-        if run["state"] not in FINISHED:
-            say(f"Airflow: {DAYS} runs already, by its schedule; waiting for that one")
-            api.wait(DAYS, run["dag_run_id"], RUN_SECONDS, lambda word: say(f"Airflow: {word}"))
+    while active := [run["dag_run_id"] for run in api.runs(DAYS) if run["state"] not in FINISHED]:
+        say(f"Airflow: {DAYS} runs already, by its schedule; waiting for that one")
+        api.wait(DAYS, active[-1], RUN_SECONDS, lambda word: say(f"Airflow: {word}"))
     latest = api.runs(DAYS)[:1]
     if latest and latest[0]["state"] == "success" and not any(count_stale(settings).values()):
         say(f"Airflow: {DAYS:<22} success, by its schedule; no day is stale")

@@ -56,7 +56,7 @@ THEME = {
     "globalCss": {
         # The third of four badges under Health is red without a triggerer, and no setting says that none is wanted.
         'div:has(> svg + h2) ~ div > span[data-testid="state-badge"]:nth-of-type(3):nth-last-of-type(2)': {
-            "display": "none"
+            "display": "none !important"  # or else a later layer of Airflow's own styles wins
         }
     }
 }
