@@ -92,7 +92,7 @@ def test_the_demo_does_not_wait_behind_a_run_that_builds_all_days(clinic: Clinic
     assert ours() == before and clinic.api.run(DAYS, running)["state"] == "success"
     assert "runs already" in said[0] and "no day is stale" in said[-1]
     build_by_airflow(clinic.settings, clinic.api, said.append)
-    assert ours() == before, "nothing is stale, and the latest run is green"
+    assert ours() == before, f"nothing is stale, and the latest run is green: {said}"
 
     make_stale()
     build_by_airflow(clinic.settings, clinic.api, said.append)

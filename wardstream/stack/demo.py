@@ -66,11 +66,12 @@ def build_by_airflow(settings: Settings, api: AirflowApi, say: Say) -> None:
 
     One of the schedule counts as well: a run of ours would wait behind it, to find nothing left to build.
     """
-    while active := [run["dag_run_id"] for run in api.runs(DAYS) if run["state"] not in FINISHED]:
+    runs = api.runs(DAYS)
+    while active := [run["dag_run_id"] for run in runs if run["state"] not in FINISHED]:
         say(f"Airflow: {DAYS} runs already, by its schedule; waiting for that one")
         api.wait(DAYS, active[-1], RUN_SECONDS, lambda word: say(f"Airflow: {word}"))
-    latest = api.runs(DAYS)[:1]
-    if latest and latest[0]["state"] == "success" and not any(count_stale(settings).values()):
+        runs = api.runs(DAYS)
+    if runs and runs[0]["state"] == "success" and not any(count_stale(settings).values()):
         say(f"Airflow: {DAYS:<22} success, by its schedule; no day is stale")
     else:
         _run(api, [DAYS], say)
