@@ -20,7 +20,6 @@ from rich.table import Table
 from wardstream.airflow.api import AirflowError
 from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
-from wardstream.database.bi_commands import bi
 from wardstream.database.connection import PoolerBetween, connect
 from wardstream.database.migrate import migrate as apply_migrations
 from wardstream.kafka.broker import TopicMissing
@@ -41,6 +40,7 @@ from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.sources.replay_commands import app as replay_app
 from wardstream.stack.access import pages
 from wardstream.stack.backup_commands import backup, restore
+from wardstream.stack.bi_commands import bi
 from wardstream.stack.demo import DemoError
 from wardstream.stack.demo import demo as run_demo
 from wardstream.stack.env import faults_of_settings, redact, stream_environment

@@ -67,6 +67,18 @@ def through(database: Settings, pooler: int) -> Settings:
     return database.model_copy(update={"database_url": f"{address}/writer", "owner_database_url": f"{address}/owner"})
 
 
+def run(settings: Settings, *module_and_words: str) -> subprocess.CompletedProcess[str]:
+    """A module of ours as a process with these settings."""
+    return subprocess.run(
+        [sys.executable, "-m", *module_and_words],
+        env={**os.environ, **environment(settings)},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 def sessions(database: Settings) -> list[tuple[object, ...]]:
     """Locks that somebody's session holds, beside the ordinary ones of a statement."""
     with postgres.connect(database, database.database_name) as admin:
@@ -75,28 +87,14 @@ def sessions(database: Settings) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("words", [["migrate"], ["digest"], ["rebuild"]], ids=" ".join)
 def test_a_command_ends_in_one_line(through: Settings, words: list[str]):
-    done = subprocess.run(
-        [sys.executable, "-m", "wardstream.cli", *words],
-        env={**os.environ, **environment(through)},
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run(through, "wardstream.cli", *words)
     assert done.returncode == 1
     assert "connection pooler" in done.stderr and "Traceback" not in done.stderr
     assert sessions(through) == []
 
 
 def test_the_stream_leaves_at_once(through: Settings):
-    done = subprocess.run(
-        [sys.executable, "-m", "spark_jobs.stream"],
-        env={**os.environ, **environment(through)},
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run(through, "spark_jobs.stream")
     assert done.returncode == 1
     assert done.stderr.count("PoolerBetween") == 1 and "Traceback" not in done.stderr
     assert sessions(through) == []

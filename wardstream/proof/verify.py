@@ -19,7 +19,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pyarrow as pa
 from psycopg import sql
@@ -42,8 +41,6 @@ from wardstream.stream.refused import QUARANTINE
 from wardstream.watch.status import read_purpose, read_status
 
 log = logging.getLogger(__name__)
-
-SQL = Path(__file__).parent / "sql"
 
 SHOWN = 20  # findings of one kind that are listed one by one
 SILENT_SECONDS = 3.0
@@ -149,7 +146,6 @@ class _Verification:
         self.held = held
         self.contracts = contracts
         self.plan: Plan = load_plan(settings.sql_dir, list(self.contracts))
-        self.sql = {path.stem: beside(__file__, path.stem) for path in SQL.glob("*.sql")}
         self.report = Report()
 
     def run(self) -> Report:
@@ -215,7 +211,7 @@ class _Verification:
         if done is not None and done > end:
             self.report.findings.append(f"{where}: committed up to offset {done}, but the broker has only {end}")
         at = {"topic_id": extent.topic_id, "partition": extent.partition}
-        breaks = self.conn.execute(self.sql["breaks"], at).fetchall()
+        breaks = self.conn.execute(beside(__file__, "breaks"), at).fetchall()
         for start, stop, gap, end_before, _ in breaks:
             before = extent.start if end_before is None else end_before
             if start > before:
@@ -275,7 +271,7 @@ class _Verification:
         self.conn.execute("TRUNCATE refused")
         for rows in rejects:
             copy(self.conn, sql.Identifier("refused"), rows.select(list(QUARANTINE)))
-        self.conn.execute(self.sql["place_rejects"])
+        self.conn.execute(beside(__file__, "place_rejects"))
 
     def _split_off_quarantined(self, extent: Extent, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """What PostgreSQL refused at the time, or a registry or contract of that day, is looked for in quarantine."""
@@ -303,7 +299,7 @@ class _Verification:
         self.conn.execute(fill.format(expected, trusted(self.plan.history[topic]), c=names(columns)))
         self.conn.execute(sql.SQL("ANALYZE {}").format(expected))
         self.conn.execute(
-            self.sql["place_events"].format(
+            beside(__file__, "place_events").format(
                 expected=expected,
                 history=sql.Identifier("history", topic),
                 expected_columns=names(columns, "e"),
@@ -329,13 +325,13 @@ class _Verification:
         }
         for (place, topic), names_of in places.items():
             rows = sql.Identifier(*names_of)
-            query = self.sql["unclaimed"].format(rows=rows, place=sql.Literal(place), topic=sql.Literal(topic))
+            query = beside(__file__, "unclaimed").format(rows=rows, place=sql.Literal(place), topic=sql.Literal(topic))
             found = [f"topic {topic} partition {p} offset {o}" for p, o in self.conn.execute(query)]
             self.report.find(f"a row of {rows.as_string(self.conn)} says so, but the message does not", found)
         for names_of in sorted(set(places.values())):
             rows = sql.Identifier(*names_of)
             topic_of_row = sql.Literal(names_of[1]) if names_of[0] == "history" else sql.SQL("s.topic")
-            query = self.sql["strangers"].format(rows=rows, topic=topic_of_row)
+            query = beside(__file__, "strangers").format(rows=rows, topic=topic_of_row)
             found = [f"topic id {i} partition {p} from offset {o}" for i, p, o in self.conn.execute(query)]
             self.report.find(f"is in {rows.as_string(self.conn)}, but not in the ledger", found)
 
@@ -387,7 +383,7 @@ class _Verification:
             refold = Refold(self._scratch, fold, self.plan.protocol)
             touch_all(refold)
             refold.compute()
-            query = self.sql["core_differs"].format(
+            query = beside(__file__, "core_differs").format(
                 core=refold.core, folded=refold.folded, pk=names(refold.primary_key), key=sql.Identifier(fold.key)
             )
             found = [f"core.{fold.table} key {key}" for (key,) in self.conn.execute(query)]
