@@ -77,8 +77,6 @@ def test_a_paused_dag_is_told_and_shown_until_it_runs_again(clinic: Clinic) -> N
     assert not [told for told in clinic.webhook.got if told["key"] == "dag:stream_reconcile_dag"]
 
 
-# Its second call once triggered a run that it did not need; the mend was not seen green yet.
-@pytest.mark.campaign
 def test_the_demo_does_not_wait_behind_a_run_that_builds_all_days(clinic: Clinic) -> None:
     def ours() -> set[str]:
         return {run["dag_run_id"] for run in clinic.api.runs(DAYS) if run["run_type"] == "manual"}

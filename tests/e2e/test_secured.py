@@ -5,6 +5,7 @@ docs/kafka-rights.md lists what STREAM, SET_UP and PUBLISHER have here; what is 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -120,7 +121,7 @@ def test_the_whole_path(world: World) -> None:
 
     said += [file.read_text(errors="replace") for file in (world.base.state_dir / "logs").rglob("*") if file.is_file()]
     said += [str(ward.rows(f"SELECT * FROM ops.{table}")) for table in ("streams", "stream_control", "alerts")]
-    said += [" ".join(process.cmdline()) for process in _stream_processes(ward)]
+    said += [_command(process) for process in _stream_processes(ward)]
     said += [repr(world.stream)]
     secrets = [*PASSWORDS.values(), REGISTRY_PASSWORD, quote(REGISTRY_PASSWORD, safe=""), secured.KEY_PASSWORD]
     assert [secret for secret in [*secrets, "PRIVATE KEY", "clinic:"] for text in said if secret in text] == []
@@ -139,6 +140,12 @@ def _ledger(ward: Hospital) -> dict[tuple[str, int], int]:
 def _stream_processes(ward: Hospital) -> list[psutil.Process]:
     process = psutil.Process(stack.pids(ward.settings)["stream"])
     return [process, *process.children(recursive=True)]
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie: Spark runs small commands that end at once
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _wrong(settings: Settings) -> Settings:

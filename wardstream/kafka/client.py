@@ -24,6 +24,8 @@ T = TypeVar("T")
 RIGHTS = "docs/kafka-rights.md"
 LOGIN_SECONDS = 3.0
 """A broker that dies during a login looks as if it refused it: so long a refusal must stand uncontradicted."""
+LATELY_SECONDS = 30.0
+"""For how long a refusal explains silence; librdkafka tries again every few seconds."""
 _SILENCE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._MSG_TIMED_OUT)
 _NOT_ALLOWED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -52,6 +54,8 @@ class Trouble:
         self._settings = settings
         self._last: KafkaError | None = None
         self._since = 0.0
+        self._refusal: KafkaError | None = None
+        self._refused_at = 0.0
 
     def __call__(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # follows each of the others
@@ -59,6 +63,8 @@ class Trouble:
         if self._last is None or self._last.code() != error.code():
             self._since = time.monotonic()
         self._last = error
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            self._refusal, self._refused_at = error, time.monotonic()
 
     def refused(self, waiting_since: float) -> KafkaRefused | None:
         """The refusal of a login that has stood long enough to be believed, for somebody who got nothing since then.
@@ -70,17 +76,18 @@ class Trouble:
         return self._in_words() if is_login and stands >= LOGIN_SECONDS else None
 
     def explained(self, error: KafkaException) -> KafkaException:
-        """The error, or what the connection said where the error is no more than silence."""
+        """The error, or what the connection said lately where the error is no more than silence."""
         return (self._in_words() if error.args[0].code() in _SILENCE else None) or error
 
     def _in_words(self) -> KafkaRefused | None:
-        if self._last is None or self._last.code() not in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+        # a connection that closes after the refusal, and is tried again, says other things in between
+        if self._refusal is None or time.monotonic() - self._refused_at > LATELY_SECONDS:
             return None
         at = f"Kafka ({self._settings.kafka})"
-        if self._last.code() == KafkaError._SSL:
-            return KafkaRefused(self._last, f"no TLS connection to {at}: {_reason(self._last)}; {_CHECK_TLS}")
+        if self._refusal.code() == KafkaError._SSL:
+            return KafkaRefused(self._refusal, f"no TLS connection to {at}: {_reason(self._refusal)}; {_CHECK_TLS}")
         mechanism = self._settings.kafka_sasl_mechanism
-        return KafkaRefused(self._last, f"{at} refuses the login of {who(self._settings)} by {mechanism}; {_CHECK}")
+        return KafkaRefused(self._refusal, f"{at} refuses the login of {who(self._settings)} by {mechanism}; {_CHECK}")
 
 
 def _reason(error: KafkaError) -> str:
@@ -126,6 +133,7 @@ class Admin(AdminClient):  # type: ignore[misc]
                 if refused is not None:
                     raise refused from None
             except KafkaException as error:
+                self.poll(0)  # what the connection said and nobody has heard yet
                 missing = not_allowed(self._settings, error.args[0], right, on)
                 raise missing or self._trouble.explained(error) from None
 

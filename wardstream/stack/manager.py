@@ -121,8 +121,9 @@ def _start_manager(settings: Settings) -> None:
     deadline = time.monotonic() + START_SECONDS
     while manager_pid(settings) is None:
         if result.returncode or time.monotonic() > deadline:
-            why = (result.stderr or result.stdout).strip().splitlines()[-1:] or [f"it does not answer, see {log}"]
-            raise StackError("manager", why[0], "wardstream down; wardstream up")
+            said = [line.strip() for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+            why = [line for line in said if line.startswith("Error: ")] or said or [f"it does not answer, see {log}"]
+            raise StackError("manager", why[-1], "wardstream down; wardstream up")
         time.sleep(0.05)
 
 

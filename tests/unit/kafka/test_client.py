@@ -126,7 +126,10 @@ def test_only_a_refusal_that_stands_ends_a_wait(monkeypatch: pytest.MonkeyPatch)
     other = KafkaException(KafkaError(KafkaError.INVALID_CONFIG))
     assert trouble.explained(other) is other, "not silence: it says more than the connection"
     trouble(KafkaError(KafkaError._TRANSPORT))
-    assert trouble.refused(0.0) is None and trouble.explained(silence) is silence
+    assert trouble.refused(0.0) is None, "tried again, for another reason"
+    assert isinstance(trouble.explained(silence), KafkaRefused), "between two attempts"
+    clock += client.LATELY_SECONDS + 1
+    assert trouble.explained(silence) is silence
 
 
 USERINFO = "https://clinic:s%40fe@registry.example/apis/ccompat/v7/"

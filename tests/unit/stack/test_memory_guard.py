@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wardstream.settings import Settings
-from wardstream.stack import launch, manager
+from wardstream.stack import launch, manager, paths
 from wardstream.stack.config import MEMORY_GUARD
 from wardstream.stack.memory_guard import Guard
 from wardstream.stack.paths import life_file, run_dir
@@ -109,7 +109,7 @@ def test_what_another_wrote_into_the_folder_ends_nothing(settings):
 
 
 def test_it_does_not_hold_up_the_end_of_the_process_manager(make_settings, tmp_path):
-    settings = make_settings(state_dir=tmp_path / "state", short_dir=tmp_path)
+    settings = make_settings(state_dir=tmp_path / "state", short_dir=Path("/var/tmp"))
     manager.ensure_running(settings)
     try:
         deadline = time.monotonic() + 10
@@ -119,5 +119,6 @@ def test_it_does_not_hold_up_the_end_of_the_process_manager(make_settings, tmp_p
         begun = time.monotonic()
     finally:
         manager.shut_down(settings)
+        paths.remove(settings)
     assert time.monotonic() - begun < 3
     assert not manager.leftovers(settings)
