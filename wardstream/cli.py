@@ -22,6 +22,7 @@ from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
 from wardstream.database.connection import PoolerBetween, connect
 from wardstream.database.migrate import migrate as apply_migrations
+from wardstream.database.prepare import PlanError
 from wardstream.kafka.broker import TopicMissing
 from wardstream.kafka.client import KafkaRefused
 from wardstream.kafka.health import listens
@@ -50,7 +51,6 @@ from wardstream.stack.parts.airflow import environment as airflow_environment
 from wardstream.stack.parts.postgres import binaries
 from wardstream.stack.stack_commands import app
 from wardstream.stack.unknown import set_now, unknown_variables
-from wardstream.stream.plan import PlanError
 from wardstream.stream.stream_commands import app as stream_app
 from wardstream.watch.quarantine_commands import app as quarantine_app
 

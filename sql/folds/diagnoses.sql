@@ -2,6 +2,8 @@
 -- topics: diagnoses
 -- key: diagnosis_id
 -- days: coded_at
+-- column status: final, corrected or cancelled.
+-- column coded_at: When the diagnosis was coded, UTC. Group by coded_day of mart.diagnoses.
 SELECT
     h.diagnosis_id,
     h.patient_id,

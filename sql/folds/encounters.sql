@@ -2,6 +2,13 @@
 -- topics: admissions
 -- key: encounter_id
 -- days: admitted_at .. discharged_at
+-- column status: open, discharged, cancelled (the admission was cancelled) or unconfirmed (no admission seen yet).
+-- column admitted_at: Admission, UTC; null where none holds. Its calendar day depends on the zone of the session that asks: group
+--     by admitted_day of mart.admissions.
+-- column discharged_at: Discharge, UTC; null while the stay is open. Group by discharged_day of mart.admissions.
+-- column ward_now: Ward of an open stay: the last one entered by time of the event.
+-- column care_unit_now: Type of care unit of an open stay.
+-- column source: Sending system of the last fact that holds.
 SELECT q.*
 FROM touched
 CROSS JOIN LATERAL (

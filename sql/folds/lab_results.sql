@@ -2,6 +2,8 @@
 -- topics: labs
 -- key: lab_result_id
 -- days: observed_at
+-- column status: final, corrected or cancelled.
+-- column observed_at: Clinically relevant time of the result, UTC. Group by observed_day of mart.labs.
 SELECT
     h.lab_result_id,
     h.patient_id,

@@ -2,6 +2,12 @@
 -- topics: admissions
 -- key: encounter_id
 -- days: moved_at
+-- column status: active or cancelled.
+-- column movement_id: Identity of the movement within its stay.
+-- column movement_type: admit, transfer or discharge, as sent.
+-- column moved_at: When the ward was entered, or left for good on a discharge, UTC.
+-- column next_moved_at: When the next movement of the stay begins, or else the stay ends, UTC; null where the movement is
+--     cancelled or the last one of an open stay.
 SELECT q.*
 FROM touched
 CROSS JOIN LATERAL (

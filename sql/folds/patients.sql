@@ -2,6 +2,8 @@
 -- topics: patients
 -- key: patient_id
 -- days: registered_at
+-- column status: active or cancelled.
+-- column registered_at: Time of the fact that holds, UTC.
 SELECT
     h.patient_id,
     CASE h.kind WHEN 'cancelled' THEN 'cancelled' ELSE 'active' END AS status,

@@ -1,2 +1,3 @@
 DROP VIEW mart.patients;
-DROP TABLE core.patients, history.patients;
+DROP TABLE core.patients;
+DROP TABLE IF EXISTS history.patients;

@@ -1,2 +1,3 @@
 DROP VIEW mart.admissions;
-DROP TABLE core.movements, core.encounters, history.admissions;
+DROP TABLE core.movements, core.encounters;
+DROP TABLE IF EXISTS history.admissions;

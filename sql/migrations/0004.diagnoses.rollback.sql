@@ -1,2 +1,3 @@
 DROP VIEW mart.diagnoses;
-DROP TABLE core.diagnoses, history.diagnoses;
+DROP TABLE core.diagnoses;
+DROP TABLE IF EXISTS history.diagnoses;

@@ -1,2 +1,3 @@
 DROP VIEW mart.labs;
-DROP TABLE core.lab_results, history.labs;
+DROP TABLE core.lab_results;
+DROP TABLE IF EXISTS history.labs;

@@ -35,8 +35,6 @@ SELECT
     (discharged_at AT TIME ZONE (SELECT timezone FROM ops.facility))::date AS discharged_day
 FROM core.encounters
 WHERE status IN ('open', 'discharged');
-COMMENT ON COLUMN mart.admissions.admitted_at IS 'Admission, UTC; null where none holds. Its calendar day depends on the zone of the session that asks: group by admitted_day.';
-COMMENT ON COLUMN mart.admissions.discharged_at IS 'Discharge, UTC; null while the stay is open. Group by discharged_day.';
 COMMENT ON COLUMN mart.admissions.length_of_stay_days IS 'Discharge minus admission in days of 24 hours; null while the stay is open, and where the discharge lies before the admission. mart.daily_admissions counts midnights instead (los_days_sum, alos_days): discharged_day minus admitted_day, as hospitals report it.';
 COMMENT ON COLUMN mart.admissions.admitted_day IS 'Calendar day of the admission in the facility''s zone: the day it counts on in mart.daily_admissions.';
 COMMENT ON COLUMN mart.admissions.discharged_day IS 'Calendar day of the discharge in the facility''s zone: the day it counts on in mart.daily_admissions.';
@@ -57,7 +55,6 @@ SELECT
     (coded_at AT TIME ZONE (SELECT timezone FROM ops.facility))::date AS coded_day
 FROM core.diagnoses
 WHERE status <> 'cancelled';
-COMMENT ON COLUMN mart.diagnoses.coded_at IS 'When the diagnosis was coded, UTC. Group by coded_day.';
 COMMENT ON COLUMN mart.diagnoses.coded_day IS 'Calendar day of the coding in the facility''s zone: the day it counts on in mart.daily_diagnoses.';
 
 CREATE OR REPLACE VIEW mart.labs AS
@@ -83,5 +80,4 @@ SELECT
     (observed_at AT TIME ZONE (SELECT timezone FROM ops.facility))::date AS observed_day
 FROM core.lab_results
 WHERE status <> 'cancelled';
-COMMENT ON COLUMN mart.labs.observed_at IS 'Clinically relevant time of the result, UTC. Group by observed_day.';
 COMMENT ON COLUMN mart.labs.observed_day IS 'Calendar day of observed_at in the facility''s zone: the day it counts on in mart.daily_labs.';

@@ -33,6 +33,7 @@ from wardstream.stack.parts import postgres
 
 CORPUS = Path(__file__).parent / "upgrade_corpus"
 RELEASES = sorted(file.name.removesuffix(".sql.gz") for file in CORPUS.glob("*.sql.gz"))
+FILES = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relnamespace = 'history'::regnamespace"
 APPLIED = "SELECT migration_id, applied_at_utc FROM public._yoyo_migration"
 
 Place = tuple[str, int]  # topic, partition
@@ -201,12 +202,13 @@ def test_a_database_of_an_earlier_release_is_taken_over(restored: Hospital, rele
     assert restored.digest() == then  # the dump is whole
     columns, applied = columns_of_marts(restored), restored.rows(APPLIED)
     assert columns.keys() == then.keys()
-    before = contents(restored, columns)
+    before, files = contents(restored, columns), restored.rows(FILES)
 
     restored.must("up")
 
     assert set(applied) <= set(restored.rows(APPLIED))  # no migration ran a second time
     assert contents(restored, columns) == before
+    assert set(files) <= set(restored.rows(FILES)), "history is extended, not written anew"
     now, columns_now = restored.digest(), columns_of_marts(restored)
     same = [name for name in then if columns_now[name] == columns[name]]
     assert {name: now[name] for name in same} == {name: then[name] for name in same}

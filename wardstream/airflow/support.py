@@ -116,12 +116,12 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
     from wardstream.airflow.platform_setup import SetupError
     from wardstream.contracts.model import ContractError
     from wardstream.daily.stale import RangeError
+    from wardstream.database.prepare import PlanError
     from wardstream.kafka.broker import TopicMissing
     from wardstream.kafka.client import KafkaRefused
     from wardstream.kafka.topics import TopicConflict, TopicError
     from wardstream.registry.client import RegistryRefusedError, RegistryUnavailableError
     from wardstream.stream.control import RequestConflict
-    from wardstream.stream.plan import PlanError
     from wardstream.stream.turn import ControlMissing
 
     try:

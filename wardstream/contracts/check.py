@@ -8,6 +8,7 @@ would not enforce (another option, another metric) is refused rather than ignore
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ _TOP_LEVEL = frozenset(
     | {"description", "team", "support", "slaProperties", "schema", "customProperties", "roles", "servers"}
     | {"authoritativeDefinitions", "contractCreatedTs"}
 )
-_CUSTOM = frozenset({"historicalSources", "requiredFor", "dlq", "replayPolicy", "partitions"})
+_CUSTOM = frozenset(
+    {"historicalSources", "requiredFor", "dlq", "replayPolicy", "partitions", "coreTables", "changelog"}
+)
+_FOLD_TOPICS = re.compile(r"^-- topics: *(.+?) *$", re.MULTILINE)
 _LOGICAL = {
     **dict.fromkeys(("string", "bytes"), "string"),
     **dict.fromkeys(("int", "long"), "integer"),
@@ -42,8 +46,11 @@ _LOGICAL = {
 _MOST_ID_LENGTH = 200
 
 
-def check_contracts(schemas_dir: Path) -> list[str]:
-    """All problems of all contracts, as sentences that begin with the file and say what to do; empty means good."""
+def check_contracts(schemas_dir: Path, sql_dir: Path | None = None) -> list[str]:
+    """All problems of all contracts, as sentences that begin with the file and say what to do; empty means good.
+
+    With `sql_dir`, also whether `coreTables` of the contracts and the headers of sql/folds name each other.
+    """
     folders = sorted(path for path in schemas_dir.glob("*") if path.is_dir())
     if not folders:
         return [f"{schemas_dir}: no topic folder; set WARDSTREAM_SCHEMAS_DIR to the schemas folder"]
@@ -54,7 +61,8 @@ def check_contracts(schemas_dir: Path) -> list[str]:
             wire = wire_problems(contract)
             problems += wire
             problems += [f"{contract.topic}/contract.yaml: {text}" for text in _document(contract)]
-            problems += [f"{contract.topic}/CHANGELOG.md: {text}" for text in _changelog(folder, contract)]
+            if sql_dir is not None:
+                problems += [f"{contract.topic}/contract.yaml: {text}" for text in _core_tables(contract, sql_dir)]
             if not wire:
                 problems += _examples(folder, contract)
         except (ContractError, UnsafeSchemaError) as error:
@@ -80,6 +88,7 @@ def _document(contract: Contract) -> Iterator[str]:
     slas = {sla.get("property") for sla in document.get("slaProperties", [])}
     yield from (f"slaProperties needs `{name}`" for name in ("retention", "latency") if name not in slas)
     yield from _custom(contract)
+    yield from _changelog(contract)
     try:
         _ = contract.retention_ms, contract.freshness_seconds, Validator(contract)
         if contract.key not in contract.required:
@@ -167,20 +176,41 @@ def _rules(prop: Mapping[str, Any], kind: str, path: str, *, nested: bool) -> It
             yield f"property {path}: invalidValues needs arguments.validValues"
 
 
-def _changelog(folder: Path, contract: Contract) -> Iterator[str]:
-    file = folder / "CHANGELOG.md"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    if str(contract.document.get("version")) not in text:
-        yield f"needs an entry for version {contract.document.get('version')}"
-    yield from (f"needs a word on schema v{number}" for number in contract.versions if f"v{number}" not in text)
+def _changelog(contract: Contract) -> Iterator[str]:
+    entries = contract.custom("changelog", None)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and entry.get("change") for entry in entries):
+        yield "customProperties: needs `changelog`, a list of entries with `version`, `schema` and `change`"
+        return
+    version = str(contract.document.get("version"))
+    if version not in {str(entry.get("version")) for entry in entries}:
+        yield f"customProperties changelog: needs an entry for version {version}"
+    told = {entry.get("schema") for entry in entries}
+    for number in contract.versions:
+        if f"v{number}" not in told:
+            yield f"customProperties changelog: needs an entry with `schema: v{number}`"
+
+
+def _core_tables(contract: Contract, sql_dir: Path) -> Iterator[str]:
+    """Where the contract and the headers of the folds do not name each other."""
+    named = set(contract.core_tables)
+    folds = {
+        path.stem
+        for path in (sql_dir / "folds").glob("*.sql")
+        for topics in _FOLD_TOPICS.findall(path.read_text(encoding="utf-8"))
+        if contract.topic in (topic.strip() for topic in topics.split(","))
+    }
+    for table in sorted(named - folds):
+        yield f"customProperties coreTables: no sql/folds/{table}.sql names {contract.topic} under `-- topics:`"
+    for table in sorted(folds - named):
+        yield f"customProperties coreTables: needs {table}, since sql/folds/{table}.sql reads the topic"
 
 
 def _examples(folder: Path, contract: Contract) -> list[str]:
     problems = []
     validator = Validator(contract)
-    seen: set[tuple[int, bool]] = set()
+    seen: set[bool] = set()
     for example in load_examples(folder, contract):
-        seen.add((example.version, example.reason is None))
+        seen.add(example.reason is None)
         where = example.file.relative_to(folder.parent).as_posix()
         try:
             said = judge(contract, validator, example)
@@ -188,11 +218,11 @@ def _examples(folder: Path, contract: Contract) -> list[str]:
             problems.append(f"{where}: cannot be written with v{example.version}: {error}")
             continue
         if said != example.reason:
-            problems.append(f"{where}: should be {example.reason or 'accepted'}, but is {said or 'accepted'}")
-    for version in contract.versions:
-        for valid, word in ((True, "valid"), (False, "invalid")):
-            if (version, valid) not in seen:
-                problems.append(f"{contract.topic}/examples/v{version}/{word}: needs at least one .json file")
+            wanted, found = example.reason or "accepted", said or "accepted"
+            problems.append(f"{where}: with v{example.version}, should be {wanted}, but is {found}")
+    for valid, word in ((True, "valid"), (False, "invalid")):
+        if valid not in seen:
+            problems.append(f"{contract.topic}/examples/v1/{word}: needs at least one .json file")
     return problems
 
 

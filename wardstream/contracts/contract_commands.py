@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The contracts of the topics: schem
 def check() -> None:
     """Check all contracts without a server; exit code 1 and one line a problem where something is wrong."""
     folder = get_settings().schemas_dir
-    problems = check_contracts(folder)
+    problems = check_contracts(folder, get_settings().sql_dir)
     for problem in problems:
         typer.secho(problem, err=True, fg=typer.colors.RED)
     if problems:

@@ -2,8 +2,9 @@
 
 A contract is the pair of value/v1.avsc, v2.avsc … (the wire: names, types, order) and contract.yaml in the Open
 Data Contract Standard v3.1 (the meaning: key, required, allowed values, ranges, retention). Here both are read
-into one frozen `Contract`. Whether the two agree is `wardstream.contracts.check`'s business, and reading a message
-by them that of `codec` and `validate`.
+into one frozen `Contract`. What every event begins with stands once, in schemas/envelope.yaml, and is taken in by
+`- $ref: ../envelope.yaml` among the properties. Whether the two agree is `wardstream.contracts.check`'s business, and
+reading a message by them that of `codec` and `validate`.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Contract:
     topic: str
     versions: Mapping[int, Schema]
     document: Mapping[str, Any]
-    """contract.yaml as parsed."""
+    """contract.yaml as parsed, with what it refers to in place."""
 
     @property
     def subject(self) -> str:
@@ -186,6 +187,11 @@ class Contract:
         return frozenset(self.custom("historicalSources", []))
 
     @property
+    def core_tables(self) -> tuple[str, ...]:
+        """The tables of schema core that are computed from this topic's facts; sql/folds has a file for each."""
+        return tuple(self.custom("coreTables", ()))
+
+    @property
     def partitions(self) -> int | None:
         """Partitions of the topic where the contract wants a number of its own; else settings.topic_partitions."""
         value = self.custom("partitions", None)
@@ -237,13 +243,39 @@ def load_contract(folder: Path) -> Contract:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{file}: cannot be read as YAML: {error}") from error
     try:
-        properties = document["schema"][0]["properties"]
+        properties = document["schema"][0]["properties"] = _with_references(file, document["schema"][0]["properties"])
         names = [prop["name"] for prop in properties]
     except (KeyError, IndexError, TypeError) as error:
         raise ContractError(f"{file}: needs one entry in `schema` whose `properties` each have a `name`") from error
     if len(names) != len(set(names)):
         raise ContractError(f"{file}: a property is named twice")
     return Contract(topic=folder.name, versions=_load_versions(folder / "value"), document=document)
+
+
+def _with_references(file: Path, properties: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The properties with each `$ref` replaced by what its file lists; a later one of the same name adds to that."""
+    found: list[dict[str, Any]] = []
+    listed: dict[str, int] = {}
+    for prop in properties:
+        if "$ref" in prop:
+            for other in _referred(file, prop["$ref"]):
+                listed[other["name"]] = len(found)
+                found.append(other)
+        elif (place := listed.pop(prop["name"], None)) is not None:
+            found[place] = {**found[place], **prop}
+        else:
+            found.append(prop)
+    return found
+
+
+def _referred(file: Path, path: str) -> list[dict[str, Any]]:
+    try:
+        properties = yaml.safe_load((file.parent / path).read_text(encoding="utf-8"))
+        if isinstance(properties, list) and all("name" in prop for prop in properties):
+            return properties
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        raise ContractError(f"{file}: `$ref: {path}` cannot be read: {error}") from error
+    raise ContractError(f"{file}: `$ref: {path}` must be a list of properties, each with a `name`")
 
 
 def _load_versions(folder: Path) -> dict[int, Schema]:

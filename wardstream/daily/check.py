@@ -7,22 +7,18 @@ are compared when Spark knows them (`wardstream.daily.spark`), before it reads a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from wardstream.daily.marts import Mart, load_marts
-from wardstream.database.connection import Connection, MissingTable, columns_of, primary_key_of, trusted
-from wardstream.stream.plan import PlanError
+from wardstream.database.connection import Connection, MissingTable, columns_of, primary_key_of
+from wardstream.database.prepare import PlanError, relations_of, result_of
 
 ALWAYS = "ops.facility"
 """A change of it makes every day stale: what reads it need not say so."""
 
-REFUSED = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
-"""A fault of the text; others are of the server."""
 EXAMPLE = {"zone": "UTC", "today": "2000-01-01"}
 
 # The names that a build has, without a row.
@@ -52,20 +48,20 @@ def check_mart(conn: Connection, mart: Mart) -> None:
     named = {f"core.{table}" for table in mart.metadata.core} | set(mart.metadata.references)
     seen: set[str] = set()
     for read in mart.reads:
-        columns, relations = _plan(conn, read.path, read.query)
+        columns = result_of(conn, read.path, read.query, EXAMPLE)
         if missing := [column for column in read.days if column not in columns]:
             raise PlanError(f"{read.path}: its header cuts it by {', '.join(missing)}, which it does not give")
         if read.days and not read.days_are_span and "day" not in columns:
             raise PlanError(f"{read.path}: it does not give day, the number of the day that its row lies on")
-        seen |= relations
+        seen |= relations_of(conn, read.query, EXAMPLE)
     where = mart.folder / "metadata.yaml"
     if extra := sorted(seen - named - {ALWAYS}):
         raise PlanError(f"{where}: its reads read {', '.join(extra)}: name each under core or references")
     if extra := sorted(named - seen):
         raise PlanError(f"{where}: it names {', '.join(extra)}, which no read reads")
     built = sql.SQL(NOTHING_BUILT).format(sql.Identifier("mart", mart.table))
-    columns, _ = _plan(conn, mart.checks_path, mart.checks, built)
-    compare_columns(mart.checks_path, columns, "a check", ["fault", "day"])
+    columns = result_of(conn, mart.checks_path, mart.checks, EXAMPLE, built)
+    compare_columns(mart.checks_path, list(columns), "a check", ["fault", "day"])
 
 
 def compare_columns(path: Path, found: Sequence[str], what: str, wanted: Sequence[str]) -> None:
@@ -91,34 +87,3 @@ def _check_table(conn: Connection, mart: Mart) -> None:
         raise PlanError(f"{where}: its grain needs {', '.join(missing)} in the primary key of mart.{mart.table}")
     if mart.metadata.grain != "day" and len(key) < 2:
         raise PlanError(f"{where}: the primary key of mart.{mart.table} leaves one row a day; its grain is another")
-
-
-def _plan(conn: Connection, path: Path, text: str, before: sql.Composable | None = None) -> tuple[list[str], set[str]]:
-    """A file's columns, and the relations that PostgreSQL would read for it, views taken apart.
-
-    PlanError with the line where PostgreSQL refuses the text. Only constants are computed, so no row can be in it.
-    """
-    head = sql.Composed([before or sql.SQL(""), sql.SQL("SELECT * FROM (\n")])
-    select = sql.Composed([head, trusted(text), sql.SQL("\n) AS t LIMIT 0")])
-    cursor = psycopg.ClientCursor(conn)
-    try:
-        columns = [column.name for column in cursor.execute(select, EXAMPLE).description or []]
-    except REFUSED as error:
-        position = error.diag.statement_position
-        lines = cursor.mogrify(select, EXAMPLE)[: int(position) - 1].count("\n") if position else None
-        at = "" if lines is None else f", line {lines - head.as_string(conn).count(chr(10)) + 1}"
-        raise PlanError(f"{path}{at}: {error.diag.message_primary or type(error).__name__}") from None
-    explain = sql.Composed([sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) "), head, trusted(text), sql.SQL("\n) AS t")])
-    ((found,),) = cursor.execute(explain, EXAMPLE).fetchall()
-    return columns, {f"{node['Schema']}.{node['Relation Name']}" for node in _nodes(found) if "Relation Name" in node}
-
-
-def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a plan in JSON."""
-    if isinstance(plan, list):
-        for part in plan:
-            yield from _nodes(part)
-    elif isinstance(plan, dict):
-        yield plan
-        for part in plan.values():
-            yield from _nodes(part)

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psycopg import sql
-
 from wardstream.daily.check import compare_columns
 from wardstream.daily.marts import Mart, load_marts
-from wardstream.database.connection import Connection, MissingTable, columns_of, scalar
-from wardstream.stream.plan import PlanError
-
-SAID = "SELECT obj_description(%(table)s::regclass, 'pg_class')"
-SAID_OF_COLUMNS = """
-SELECT attname, col_description(attrelid, attnum)
-FROM pg_attribute
-WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped
-"""
+from wardstream.database.comments import ITSELF, set_comments
+from wardstream.database.connection import Connection, MissingTable, columns_of
+from wardstream.database.prepare import PlanError
 
 
 def apply_mart_comments(conn: Connection, sql_dir: Path) -> list[str]:
@@ -34,17 +26,4 @@ def _apply(conn: Connection, mart: Mart) -> bool:
     except MissingTable as missing:
         raise PlanError(f"{mart.folder}: {missing}") from None
     compare_columns(mart.folder / "metadata.yaml", list(metadata.columns), f"mart.{mart.table}", columns)
-    table = sql.Identifier("mart", mart.table)
-    name = {"table": table.as_string(conn)}
-    said: dict[str | None, str | None] = {column: text for column, text in conn.execute(SAID_OF_COLUMNS, name)}
-    said[None] = scalar(conn, SAID, name)
-    wanted: dict[str | None, str] = {None: metadata.description}
-    wanted |= {column: text for column, text in metadata.columns.items()}
-    differ = {column: text for column, text in wanted.items() if said[column] != text}
-    with conn.transaction():
-        for column, text in differ.items():
-            what = sql.SQL("TABLE {}").format(table)
-            if column is not None:
-                what = sql.SQL("COLUMN {}").format(sql.Identifier("mart", mart.table, column))
-            conn.execute(sql.SQL("COMMENT ON {} IS {}").format(what, sql.Literal(text)))
-    return bool(differ)
+    return set_comments(conn, "mart", mart.table, {ITSELF: metadata.description, **metadata.columns})

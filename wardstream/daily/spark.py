@@ -32,8 +32,8 @@ from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
 from wardstream.database.connection import Connection, trusted
 from wardstream.database.facility import Facility
+from wardstream.database.prepare import PlanError
 from wardstream.settings import Settings
-from wardstream.stream.plan import PlanError
 
 DRIVER = "org.postgresql.Driver"
 LINE = re.compile(r"\bline (\d+),? pos")

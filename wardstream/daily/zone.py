@@ -37,7 +37,7 @@ def apply_facility(settings: Settings) -> bool:
         was = conn.execute("SELECT timezone, same_day_stay_days FROM ops.facility").fetchone()
         if was == wanted:
             return False
-        plan = load_plan(settings.sql_dir, list(load_contracts(settings.schemas_dir)))
+        plan = load_plan(settings.sql_dir, load_contracts(settings.schemas_dir))
         with conn.transaction():
             lock_commits(conn)
             seq = scalar(conn, "SELECT nextval('ops.commit_seq')")

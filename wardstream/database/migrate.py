@@ -1,4 +1,8 @@
-"""Migrations of the database by yoyo: sql/migrations, plain .sql with a .rollback.sql beside each."""
+"""What `wardstream migrate` does: sql/migrations by yoyo, then what comes from contracts and folds.
+
+A migration is a plain .sql with a .rollback.sql beside it. The tables of schema history are none: they are made and
+extended from the contracts, as are comments (`stream.history`, `stream.descriptions`, `daily.comments`).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,15 @@ from urllib.parse import urlencode
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
+from wardstream.contracts.model import load_contracts
 from wardstream.daily.comments import apply_mart_comments
 from wardstream.daily.zone import apply_facility
 from wardstream.database.connection import connect
 from wardstream.proof.folds import note_folds_of_empty_tables
 from wardstream.settings import Settings
+from wardstream.stream.descriptions import apply_descriptions
+from wardstream.stream.history import apply_history
+from wardstream.stream.plan import load_plan
 
 MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
 
@@ -42,10 +50,14 @@ def migrate(settings: Settings) -> list[str]:
             backend.apply_migrations(pending)
     finally:
         backend.connection.close()
+    contracts = load_contracts(settings.schemas_dir)
+    plan = load_plan(settings.sql_dir, contracts)
+    with _alone(settings), connect(settings.owner_url, "wardstream migrate") as conn:
+        apply_history(conn, contracts, plan)
+        apply_descriptions(conn, contracts, plan)
+        apply_mart_comments(conn, settings.sql_dir)
     apply_facility(settings)
     note_folds_of_empty_tables(settings)
-    with connect(settings.owner_url, "wardstream migrate") as conn:
-        apply_mart_comments(conn, settings.sql_dir)
     return [migration.id for migration in pending]
 
 

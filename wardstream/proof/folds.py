@@ -24,8 +24,10 @@ ON CONFLICT (core_table) DO UPDATE SET fold = excluded.fold, since = excluded.si
 
 
 def hash_of(fold: Fold) -> str:
-    """SHA-256 of a fold's text, its header and what it includes."""
-    return hashlib.sha256(fold.query.encode()).hexdigest()
+    """SHA-256 of what a fold does: its text and what it includes without comments, its topics and its key."""
+    lines = (line.rstrip() for line in fold.query.splitlines())
+    code = [line for line in lines if line and not line.lstrip().startswith("--")]
+    return hashlib.sha256("\n".join([*fold.topics, fold.key, *code]).encode()).hexdigest()
 
 
 def note(conn: Connection, fold: Fold) -> None:
@@ -56,7 +58,7 @@ def rebuild_due(settings: Settings) -> list[str]:
 
 
 def _folds(settings: Settings) -> tuple[Fold, ...]:
-    return load_plan(settings.sql_dir, list(load_contracts(settings.schemas_dir))).folds
+    return load_plan(settings.sql_dir, load_contracts(settings.schemas_dir)).folds
 
 
 def _not_noted(conn: Connection, folds: tuple[Fold, ...]) -> list[Fold]:

@@ -29,7 +29,7 @@ def rebuild(settings: Settings) -> dict[str, int]:
 
     The commit lock is held meanwhile: the stream waits, and goes on.
     """
-    plan = load_plan(settings.sql_dir, list(load_contracts(settings.schemas_dir)))
+    plan = load_plan(settings.sql_dir, load_contracts(settings.schemas_dir))
     with connect(settings.owner_url, "wardstream rebuild") as conn, conn.transaction():
         scratch = Scratch(conn)
         create_touched(scratch)

@@ -32,10 +32,10 @@ from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource
 from wardstream.settings import Settings
-from wardstream.stream.commit import WHERE_FOUND, create_staged
+from wardstream.stream.commit import create_staged
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.lag import read_ledger
-from wardstream.stream.plan import Plan, load_plan
+from wardstream.stream.plan import WHERE_FOUND, Plan, load_plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import QUARANTINE
 from wardstream.watch.status import read_purpose, read_status
@@ -145,7 +145,7 @@ class _Verification:
         self.later = later
         self.held = held
         self.contracts = contracts
-        self.plan: Plan = load_plan(settings.sql_dir, list(self.contracts))
+        self.plan: Plan = load_plan(settings.sql_dir, self.contracts)
         self.report = Report()
 
     def run(self) -> Report:

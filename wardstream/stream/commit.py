@@ -38,13 +38,11 @@ from wardstream.database.copy import copy
 from wardstream.database.facility import Facility, read_facility
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
-from wardstream.stream.plan import Plan
+from wardstream.stream.plan import WHERE_FOUND, Plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import REFUSED, isolate
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
-
-WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
 
 
 class NotOurs(Exception):

@@ -30,6 +30,7 @@ from tenacity import (
 
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database.connection import Connection, MissingTable, PoolerBetween, connect, scalar
+from wardstream.database.prepare import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
@@ -38,7 +39,7 @@ from wardstream.stream.decode import Sorted, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.lag import lag_of, read_ledger, total
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
-from wardstream.stream.plan import PlanError, load_plan
+from wardstream.stream.plan import load_plan
 from wardstream.stream.schema_ids import Meanings
 from wardstream.stream.stall import Stall
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
@@ -77,7 +78,7 @@ class Driver:
         self.turn = turn
         self.stream = stream
         self.contracts = load_contracts(settings.schemas_dir)
-        self.plan = load_plan(settings.sql_dir, list(self.contracts))
+        self.plan = load_plan(settings.sql_dir, self.contracts)
         self.broker = Broker(settings, self.contracts)
         self.stop_requested = stop_requested or threading.Event()
         self.lease = Lease(settings, stream, self.stop_requested)

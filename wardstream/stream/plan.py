@@ -1,4 +1,5 @@
-"""What the SQL folder says: one SELECT a topic (staged -> history), one SELECT a core table (history -> core).
+"""What the SQL folder says: one SELECT a core table (history -> core), and one a topic that transforms what it stores
+(staged -> history). History of the others has the contract's fields as they were sent.
 
 A fold file begins with a header in comments:
 
@@ -6,24 +7,31 @@ A fold file begins with a header in comments:
     -- topics: labs                          topics whose new facts touch the table
     -- key: lab_result_id                    the entity: a column of those histories and of the table's primary key
     -- days: observed_at                     instants that place a row on a day; a stay: admitted_at .. discharged_at
+    -- column status: final, or corrected    what a column means where the contract does not say it; on the lines
+    --     or cancelled.                     that follow, indented
 
-A line `-- include: NAME.sql` is replaced by folds/include/NAME.sql. A fold reads the temporary table
-`touched(key text)` and the parameter %(known_at)s. This module reads files and checks their form; it runs no SQL.
+The first line's text is the comment of the table. A line `-- include: NAME.sql` is replaced by folds/include/NAME.sql.
+A fold reads the temporary table `touched(key text)` and the parameter %(known_at)s. This module reads files and checks
+their form; it runs no SQL.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wardstream.contracts.model import Contract
+from wardstream.database.prepare import PlanError
+
+WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
+"""What staging and history have beside an event's fields: its hash, and where it was first committed from."""
 HEADER = re.compile(r"^-- (topics|key|days): *(.+?) *$", re.MULTILINE)
+TABLE_TEXT = re.compile(r"\A-- core\.\w+: *(.+?) *$", re.MULTILINE)
+COLUMN_TEXT = re.compile(r"^-- column (\w+): *(.+(?:\n-- {3,}\S.*)*)", re.MULTILINE)
 PROTOCOL_DIR = Path(__file__).parent / "sql" / "protocol"
 INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
-
-
-class PlanError(Exception):
-    """A SQL file has not the form that the stream needs; the message names the file and what to write."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,13 @@ class Fold:
     days: tuple[str, ...]
     days_are_span: bool
     query: str
+    comments: Mapping[str, str]
+    """What the file says of columns, by name, and of the table, by ""."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All of sql/commit (`history`: topic -> SELECT over staged_<topic>), sql/folds, and the commit's statements."""
+    """`history`: topic -> SELECT over staged_<topic> to the columns of history; sql/folds; the commit's statements."""
 
     history: dict[str, str]
     folds: tuple[Fold, ...]
@@ -70,19 +80,32 @@ def read_fold(path: Path) -> Fold:
     if span and len(days) != 2:
         raise PlanError(f"{path}: '-- days:' names a stay as 'from .. to', two columns")
     topics = tuple(word.strip() for word in header["topics"].split(","))
-    return Fold(path.stem, topics, header["key"], days, span, INCLUDE.sub(include, text))
+    return Fold(path.stem, topics, header["key"], days, span, INCLUDE.sub(include, text), _comments(text))
 
 
-def load_plan(sql_dir: Path, topics: list[str], protocol_dir: Path = PROTOCOL_DIR) -> Plan:
-    """Read the SQL of these topics; PlanError where a topic has no file in sql/commit."""
-    history = {}
-    for topic in topics:
-        path = sql_dir / "commit" / f"{topic}.sql"
-        if not path.is_file():
-            raise PlanError(
-                f"topic {topic} has a contract but no {path}; write the SELECT staged_{topic} -> history.{topic}"
-            )
-        history[topic] = path.read_text()
+def _comments(text: str) -> dict[str, str]:
+    columns = {name: " ".join(said.replace("\n--", "").split()) for name, said in COLUMN_TEXT.findall(text)}
+    of_table = TABLE_TEXT.search(text)
+    sentence = of_table[1][0].upper() + of_table[1][1:] if of_table else None
+    return {**columns, **({"": sentence} if sentence else {})}
+
+
+def as_sent(contract: Contract) -> str:
+    """The SELECT from staged_<topic> of a topic that stores what it got; records, arrays and maps become jsonb."""
+    fields = [f'"{field.name}"' + (f'::jsonb AS "{field.name}"' if field.is_json else "") for field in contract.fields]
+    columns = ", ".join([*fields, *(f'"{name}"' for name in WHERE_FOUND)])
+    return f'SELECT {columns} FROM "staged_{contract.topic}"'
+
+
+def commit_file(sql_dir: Path, topic: str) -> Path:
+    """The file of a topic that transforms what it stores; others have none."""
+    return sql_dir / "commit" / f"{topic}.sql"
+
+
+def load_plan(sql_dir: Path, contracts: Mapping[str, Contract], protocol_dir: Path = PROTOCOL_DIR) -> Plan:
+    """Read the SQL of these topics; PlanError where a file has not the form that it must have."""
+    own = {topic: commit_file(sql_dir, topic) for topic in contracts}
+    history = {t: own[t].read_text() if own[t].is_file() else as_sent(contract) for t, contract in contracts.items()}
     folds = tuple(read_fold(path) for path in sorted((sql_dir / "folds").glob("*.sql")))
     protocol = {path.stem: path.read_text() for path in protocol_dir.glob("*.sql")}
-    return Plan(history, tuple(fold for fold in folds if set(fold.topics) & set(topics)), protocol)
+    return Plan(history, tuple(fold for fold in folds if set(fold.topics) & contracts.keys()), protocol)

@@ -12,8 +12,9 @@ from psycopg import sql
 
 from wardstream.database.connection import columns_of, names, primary_key_of, trusted, types_of
 from wardstream.database.facility import Facility
+from wardstream.database.prepare import PlanError
 from wardstream.database.scratch import Scratch
-from wardstream.stream.plan import Fold, PlanError
+from wardstream.stream.plan import Fold
 
 
 def create_touched(scratch: Scratch) -> None:

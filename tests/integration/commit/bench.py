@@ -79,7 +79,7 @@ class Bench:
     def plan_of(self, sql_dir: Path) -> Plan:
         """The plan of another SQL folder, and of the protocol in it where there is one."""
         own = sql_dir / "protocol"
-        return load_plan(sql_dir, list(self.contracts), own if own.is_dir() else PROTOCOL_DIR)
+        return load_plan(sql_dir, self.contracts, own if own.is_dir() else PROTOCOL_DIR)
 
     def empty(self) -> None:
         """An empty database: no fact, no ledger but the partitions' first offsets, generation 1."""

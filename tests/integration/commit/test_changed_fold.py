@@ -32,7 +32,7 @@ def settings(server: Settings, tmp_path: Path, request: pytest.FixtureRequest) -
 def change(settings: Settings, name: str) -> None:
     """As an edit does that nobody can tell from one that changes results."""
     path = settings.sql_dir / "folds" / name
-    path.write_text(path.read_text() + "\n-- changed\n")
+    path.write_text(path.read_text().replace("SELECT ", "SELECT  ", 1))
 
 
 def fill(settings: Settings) -> None:
@@ -57,6 +57,13 @@ def test_what_a_fold_includes_is_part_of_it(settings):
     fill(settings)
     change(settings, "include/admission_facts.sql")
     assert [said.partition(":")[0] for said in rebuild_due(settings)] == ["core.encounters", "core.movements"]
+
+
+def test_a_comment_of_a_fold_changes_no_row(settings):
+    fill(settings)
+    path = settings.sql_dir / "folds" / "lab_results.sql"
+    path.write_text(path.read_text().replace("-- column status:", "-- Said of late.\n\n-- column status:"))
+    assert rebuild_due(settings) == []
 
 
 def test_a_fold_that_changes_before_there_is_a_fact_is_not_due(settings):

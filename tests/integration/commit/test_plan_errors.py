@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.commit.bench import Bench
-from wardstream.stream.plan import PlanError
+from wardstream.database.prepare import PlanError
 
 
 @pytest.mark.parametrize(("column", "said"), [("birth_date", "which is date"), ("born", "which is no column")])

@@ -15,11 +15,11 @@ from wardstream.database.scratch import Scratch
 from wardstream.proof.digest import relations
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.parts import postgres
-from wardstream.stream.commit import WHERE_FOUND, create_staged
-from wardstream.stream.plan import load_plan
+from wardstream.stream.commit import create_staged
+from wardstream.stream.plan import WHERE_FOUND, load_plan
 
 CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")
-PLAN = load_plan(PROJECT_ROOT / "sql", list(CONTRACTS))
+PLAN = load_plan(PROJECT_ROOT / "sql", CONTRACTS)
 SCHEMAS = ["history", "core", "ops", "mart"]
 VERSION_ORDER = ["recorded_at", "source_seq", "event_id", "content_hash"]
 FOUND = {

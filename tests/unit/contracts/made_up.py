@@ -172,8 +172,14 @@ def write(
         for verdict in ("valid", "invalid"):
             (topic / "examples" / f"v{number}" / verdict).mkdir(parents=True, exist_ok=True)
         _write_examples(topic / "examples" / f"v{number}")
-    (topic / "contract.yaml").write_text(yaml.safe_dump(contract or document(), sort_keys=False))
-    (topic / "CHANGELOG.md").write_text("1.0.0 " + " ".join(f"v{number}" for number in range(1, len(chosen) + 1)))
+    said = contract or document()
+    said["customProperties"].append(
+        {
+            "property": "changelog",
+            "value": [{"version": "1.0.0", "schema": f"v{n}", "change": "c"} for n in range(1, len(chosen) + 1)],
+        }
+    )
+    (topic / "contract.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
     if lock:
         add_to_lock(folder / "schemas")
     return folder / "schemas"

@@ -255,8 +255,8 @@ def test_examples_are_judged(tmp_path: Path):
     (examples / "invalid/right.json").write_text(json.dumps({"reason": "missing:day", "event": good}))
     (examples / "invalid/unwritable.json").write_text(json.dumps({"reason": "x", "event": {**good, "count": "many"}}))
     assert check_contracts(folder) == [
-        "visits/examples/v1/valid/wrong.json: should be accepted, but is not_allowed:kind",
-        "visits/examples/v1/invalid/right.json: should be missing:day, but is accepted",
+        "visits/examples/v1/valid/wrong.json: with v1, should be accepted, but is not_allowed:kind",
+        "visits/examples/v1/invalid/right.json: with v1, should be missing:day, but is accepted",
         "visits/examples/v1/invalid/unwritable.json: cannot be written with v1: "
         "not encodable: field count is missing or of another type (ValueError)",
     ]

@@ -10,8 +10,9 @@ from spark_jobs.daily import arguments
 from wardstream.daily.marts import load_marts
 from wardstream.daily.spark import NoJdbcAddressError, jdbc
 from wardstream.daily.stale import Range, RangeError
+from wardstream.database.prepare import PlanError
 from wardstream.settings import PROJECT_ROOT
-from wardstream.stream.plan import PlanError, load_plan
+from wardstream.stream.plan import load_plan
 
 SQL = PROJECT_ROOT / "sql"
 
@@ -31,7 +32,7 @@ def test_every_folder_is_a_table():
 
 def test_a_table_names_every_core_table_that_its_reads_read():
     """Else a commit could change what a day says and not make it stale."""
-    folds = {fold.table for fold in load_plan(SQL, []).folds} | {path.stem for path in (SQL / "folds").glob("*.sql")}
+    folds = {fold.table for fold in load_plan(SQL, {}).folds} | {path.stem for path in (SQL / "folds").glob("*.sql")}
     for mart in load_marts(SQL):
         text = " ".join(read.query for read in mart.reads)
         assert {table for table in folds if f"core.{table}" in text} == set(mart.metadata.core)

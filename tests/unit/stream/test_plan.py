@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.contracts import made_up
+from wardstream.contracts.model import load_contract, load_contracts
+from wardstream.database.prepare import PlanError
 from wardstream.settings import PROJECT_ROOT
-from wardstream.stream.plan import PlanError, load_plan, read_fold
+from wardstream.stream.plan import load_plan, read_fold
 
+CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")
 HEADER = "-- core.things: one row a thing.\n-- topics: labs, diagnoses\n-- key: thing_id\n-- days: seen_at\nSELECT 1\n"
 
 
@@ -55,23 +59,36 @@ def test_a_missing_include_is_named(tmp_path):
         read_fold(fold_file(tmp_path, HEADER + "-- include: part.sql\n"))
 
 
-def test_a_topic_without_a_commit_file_is_named(tmp_path):
-    fold_file(tmp_path, HEADER)
-    with pytest.raises(PlanError, match=r"topic labs has a contract but no .*labs\.sql"):
-        load_plan(tmp_path, ["labs"])
+def test_history_is_what_was_sent_unless_a_file_transforms_it(tmp_path):
+    visits = load_contract(made_up.write(tmp_path) / "visits")
+    query = load_plan(tmp_path, {"visits": visits}).history["visits"]
+    assert query.startswith('SELECT "event_id", "event_time", ')
+    assert '"address"::jsonb AS "address"' in query and query.endswith('"schema_id" FROM "staged_visits"')
+    (tmp_path / "commit").mkdir()
+    (tmp_path / "commit" / "visits.sql").write_text("SELECT * FROM staged_visits")
+    assert load_plan(tmp_path, {"visits": visits}).history == {"visits": "SELECT * FROM staged_visits"}
+
+
+def test_a_fold_describes_its_table_and_what_the_contract_has_no_word_for(tmp_path):
+    seen = "-- column seen_at: When it was seen,\n--     UTC: the day it counts on.\n"
+    said = seen + "-- column status: final.\n-- Why so.\n"
+    fold = read_fold(fold_file(tmp_path, HEADER.replace("SELECT 1", said + "SELECT 1")))
+    assert fold.comments == {
+        "": "One row a thing.",
+        "seen_at": "When it was seen, UTC: the day it counts on.",
+        "status": "final.",
+    }
 
 
 def test_only_folds_of_the_wanted_topics_are_in_a_plan(tmp_path):
     fold_file(tmp_path, HEADER)
     fold_file(tmp_path, HEADER.replace("labs, diagnoses", "others"), "others")
-    (tmp_path / "commit").mkdir()
-    (tmp_path / "commit" / "labs.sql").write_text("SELECT * FROM staged_labs")
-    plan = load_plan(tmp_path, ["labs"])
+    plan = load_plan(tmp_path, {"labs": CONTRACTS["labs"]})
     assert [fold.table for fold in plan.folds_of("labs")] == ["things"]
     assert [fold.table for fold in plan.folds] == ["things"]
 
 
 def test_the_shipped_folder_is_a_plan():
-    plan = load_plan(PROJECT_ROOT / "sql", ["admissions", "diagnoses", "labs", "patients"])
+    plan = load_plan(PROJECT_ROOT / "sql", CONTRACTS)
     assert [fold.table for fold in plan.folds_of("admissions")] == ["encounters", "movements"]
     assert all("-- include:" not in fold.query for fold in plan.folds)

@@ -1,1 +1,1 @@
-DROP TABLE core.bed_surveys, history.bed_surveys;
+DROP TABLE core.bed_surveys;
