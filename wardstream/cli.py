@@ -252,6 +252,8 @@ EXPECTED = (
     TopicUnreadableError,
     psycopg.OperationalError,
 )
+OF_FILES = (ContractError, PlanError, AddressError)
+"""No server has to do with these."""
 
 
 def main() -> None:
@@ -273,7 +275,8 @@ def main() -> None:
         said = error.args[0].str() if from_library else str(error)
         text = said.strip().splitlines()[0] if said.strip() else type(error).__name__
         typer.secho(f"{type(error).__name__}: {text}", err=True, fg=typer.colors.RED)
-        typer.secho("is the stack up? `wardstream status` shows it, `wardstream up` starts it", err=True)
+        if not isinstance(error, OF_FILES):
+            typer.secho("is the stack up? `wardstream status` shows it, `wardstream up` starts it", err=True)
         raise SystemExit(1) from None
 
 

@@ -32,11 +32,11 @@ ENVELOPE = (
 """The fields that every event begins with, in this order, none of them nullable. encounter_id may follow."""
 
 _BASE_OF_LOGICAL = {"timestamp-micros": "long", "date": "int"}
-_RESERVED = frozenset(
+RESERVED = frozenset(
     {"content_hash", "topic_id", "partition", "offset", "schema_id", "received_at", "broker_time", "key", "value"}
 )
 """Columns that staging and history put beside the fields of an event."""
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _WHY_NOT = {
     "enum": "a new symbol breaks old readers; use a string and list the values in contract.yaml",
     "fixed": "use a string or bytes",
@@ -94,10 +94,8 @@ def _fields(tree: Any) -> Iterator[str]:
     not_nullable = {name for name, _ in ENVELOPE} | {"encounter_id"}
     for field in tree["fields"]:
         name = field["name"]
-        if not _NAME.fullmatch(name) or name in _RESERVED:
-            yield f"field {name}: must be lower case with underscores, at most 63 long, none of {sorted(_RESERVED)}"
-        if not field.get("doc"):
-            yield f"field {name}: needs a `doc`"
+        if not NAME.fullmatch(name) or name in RESERVED:
+            yield f"field {name}: must be lower case with underscores, at most 63 long, none of {sorted(RESERVED)}"
         if name not in not_nullable or isinstance(field["type"], list):
             yield from _nullable(field, name)
         yield from _types(field["type"], name)

@@ -135,7 +135,6 @@ WIRE: list[tuple[str, Change, str]] = [
     ("default in a record", lambda s: field(s, "count")["type"].__setitem__(1, INNER_DEFAULT), "only default is null"),
     ("name", lambda s: field(s, "count").update(name="Count"), "lower case"),
     ("reserved name", lambda s: field(s, "count").update(name="offset"), "offset"),
-    ("no doc", lambda s: field(s, "count").pop("doc"), "doc"),
     ("no Avro", lambda s: field(s, "count").update(type="number"), "number"),
     ("bad default", lambda s: field(s, "source_seq").update(default="zero"), "source_seq"),
 ]

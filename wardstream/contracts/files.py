@@ -1,0 +1,33 @@
+"""`wardstream contracts files`: every file that says something of a topic, found from its contract."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from wardstream.contracts.model import load_contract
+
+_INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
+
+
+def files_of(schemas_dir: Path, sql_dir: Path, topic: str) -> list[Path]:
+    """The topic's folder, its folds and what they include, and the migrations and daily tables of its core tables.
+
+    ContractError where the topic has no contract.
+    """
+    contract = load_contract(schemas_dir / topic)
+    found = sorted(path for path in (schemas_dir / topic).rglob("*") if path.is_file())
+    found += [sql_dir / "commit" / f"{topic}.sql"] if (sql_dir / "commit" / f"{topic}.sql").is_file() else []
+    for table in contract.core_tables:
+        fold = sql_dir / "folds" / f"{table}.sql"
+        found += [fold, *(fold.parent / "include" / name for name in _INCLUDE.findall(fold.read_text()))]
+    tables = re.compile(rf"\bcore\.({'|'.join(map(re.escape, contract.core_tables))})\b")
+    if contract.core_tables:
+        migrations = sorted((sql_dir / "migrations").glob("*.sql"))
+        found += [path for path in migrations if tables.search(path.read_text(encoding="utf-8"))]
+    for metadata in sorted((sql_dir / "marts").glob("*/metadata.yaml")):
+        read = yaml.safe_load(metadata.read_text(encoding="utf-8")).get("core", [])
+        found += [metadata.parent] if set(read) & set(contract.core_tables) else []
+    return list(dict.fromkeys(found))

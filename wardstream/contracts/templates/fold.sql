@@ -1,0 +1,22 @@
+-- core.$topic: one row each: the greatest version of what was said of it.
+-- topics: $topic
+-- key: $key
+-- days: observed_at
+-- column status: final, corrected or cancelled.
+-- column observed_at: When it happened, UTC. Group by observed_day of mart.$topic.
+-- column observed_day: Calendar day of observed_at in the facility's zone.
+SELECT
+    h.$key,
+    h.patient_id,
+    h.encounter_id,
+    CASE h.kind WHEN 'cancelled' THEN 'cancelled' WHEN 'corrected' THEN 'corrected' ELSE 'final' END AS status,
+    h.event_time AS observed_at,
+${of_history}    h.source
+FROM touched
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM history.$topic AS v
+    WHERE v.$key = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
+    LIMIT 1
+) AS h

@@ -1,0 +1,26 @@
+-- depends: $depends
+
+CREATE TABLE core.$topic (
+    $key text NOT NULL,
+    patient_id text NOT NULL,
+    encounter_id text,
+    status text NOT NULL,
+    observed_at timestamptz,
+${of_table}    source text NOT NULL,
+    PRIMARY KEY ($key)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON core.$topic TO wardstream_writer;
+
+CREATE VIEW mart.$topic AS
+SELECT
+    $key,
+    patient_id,
+    encounter_id,
+    status,
+    observed_at,
+    (observed_at AT TIME ZONE (SELECT timezone FROM ops.facility))::date AS observed_day,
+${of_view}    source
+FROM core.$topic
+WHERE status <> 'cancelled';
+COMMENT ON VIEW mart.$topic IS '$title, one row each; cancelled ones are hidden.';
+GRANT SELECT ON mart.$topic TO wardstream_writer, wardstream_bi;

@@ -1,0 +1,2 @@
+DROP VIEW mart.$topic;
+DROP TABLE core.$topic;
