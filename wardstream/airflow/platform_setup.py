@@ -12,6 +12,7 @@ from collections.abc import Callable
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 
+from wardstream.database.check import check_database
 from wardstream.database.connection import beside, connect, scalar
 from wardstream.database.migrate import migrate
 from wardstream.kafka.topics import apply_topics
@@ -31,6 +32,8 @@ def apply_migrations(settings: Settings) -> list[str]:
     """Bring the database to the newest migration, and what it knows of the facility to the settings."""
     before = _facility(settings)
     changes = [f"migration {name}: applied" for name in migrate(settings)]
+    if faults := check_database(settings):
+        raise SetupError("; ".join(faults))
     after = _facility(settings)
     if before != after:
         was = f"{before[0]}, {before[1]}" if before else "unknown"

@@ -7,14 +7,13 @@ are compared when Spark knows them (`wardstream.daily.spark`), before it reads a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from psycopg import sql
 
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.database.connection import Connection, MissingTable, columns_of, primary_key_of
-from wardstream.database.prepare import PlanError, relations_of, result_of
+from wardstream.database.prepare import PlanError, compare_columns, relations_of, result_of
 
 ALWAYS = "ops.facility"
 """A change of it makes every day stale: what reads it need not say so."""
@@ -62,16 +61,6 @@ def check_mart(conn: Connection, mart: Mart) -> None:
     built = sql.SQL(NOTHING_BUILT).format(sql.Identifier("mart", mart.table))
     columns = result_of(conn, mart.checks_path, mart.checks, EXAMPLE, built)
     compare_columns(mart.checks_path, list(columns), "a check", ["fault", "day"])
-
-
-def compare_columns(path: Path, found: Sequence[str], what: str, wanted: Sequence[str]) -> None:
-    """PlanError where a file gives other columns than it must, in whatever order."""
-    if missing := [column for column in wanted if column not in found]:
-        raise PlanError(f"{path}: it does not give {', '.join(missing)}, which {what} has")
-    if extra := [column for column in found if column not in wanted]:
-        raise PlanError(f"{path}: it gives {', '.join(extra)}, which {what} does not have")
-    if len(found) > len(wanted):
-        raise PlanError(f"{path}: it gives a column twice")
 
 
 def _check_table(conn: Connection, mart: Mart) -> None:

@@ -26,13 +26,12 @@ from psycopg.conninfo import conninfo_to_dict
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
-from wardstream.daily.check import compare_columns
 from wardstream.daily.jvm import JAVA_OPTIONS, SUBMIT, jdbc_jars
 from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
 from wardstream.database.connection import Connection, trusted
 from wardstream.database.facility import Facility
-from wardstream.database.prepare import PlanError
+from wardstream.database.prepare import PlanError, compare_columns
 from wardstream.settings import Settings
 
 DRIVER = "org.postgresql.Driver"

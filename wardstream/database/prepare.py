@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,11 @@ def result_of(
     text: str,
     parameters: Mapping[str, Any] | None = None,
     before: sql.Composable | None = None,
+    line_of: Callable[[int], str] | None = None,
 ) -> dict[str, str]:
-    """Type of each column that a file's SELECT gives, in their order, as PostgreSQL writes it. `before`: a WITH.
+    """Type of each column that a file's SELECT gives, in their order, as PostgreSQL writes it.
+
+    `before`: a WITH that goes before it; `line_of`: file and line of a line of the text, where that is not the file's.
 
     PlanError with the line where PostgreSQL refuses the text. Only constants are computed, so no row can be in it.
     """
@@ -41,12 +44,23 @@ def result_of(
     except REFUSED as error:
         position = error.diag.statement_position
         lines = cursor.mogrify(select, parameters)[: int(position) - 1].count("\n") if position else None
-        at = "" if lines is None else f", line {lines - head.as_string(conn).count(chr(10)) + 1}"
-        raise PlanError(f"{path}{at}: {error.diag.message_primary or type(error).__name__}") from None
+        line = None if lines is None else lines - head.as_string(conn).count("\n") + 1
+        at = str(path) if line is None else line_of(line) if line_of else f"{path}, line {line}"
+        raise PlanError(f"{at}: {error.diag.message_primary or type(error).__name__}") from None
     assert cursor.pgresult is not None
     modifiers = [cursor.pgresult.fmod(number) for number in range(len(columns))]
     oids = [column.type_code for column in columns]
     return dict(conn.execute(TYPES, [[column.name for column in columns], oids, modifiers]).fetchall())
+
+
+def compare_columns(path: Path | str, found: Sequence[str], what: str, wanted: Sequence[str]) -> None:
+    """PlanError where a file gives other columns than it must, in whatever order."""
+    if missing := [column for column in wanted if column not in found]:
+        raise PlanError(f"{path}: it does not give {', '.join(missing)}, which {what} has")
+    if extra := [column for column in found if column not in wanted]:
+        raise PlanError(f"{path}: it gives {', '.join(extra)}, which {what} does not have")
+    if len(found) > len(wanted):
+        raise PlanError(f"{path}: it gives a column twice")
 
 
 def relations_of(

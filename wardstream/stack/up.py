@@ -65,10 +65,13 @@ def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> 
         return "verified"
 
     def migrate(_: threading.Event) -> str:
+        from wardstream.database.check import check_database
         from wardstream.database.migrate import migrate
         from wardstream.proof.folds import rebuild_due
 
         migrate(settings)
+        if faults := check_database(settings):
+            raise StackError("migrate", "\n  ".join(faults), "wardstream up, once the files are mended")
         return "; ".join(["applied", *rebuild_due(settings)])
 
     def topics(_: threading.Event) -> str:

@@ -44,8 +44,14 @@ class Fold:
     days: tuple[str, ...]
     days_are_span: bool
     query: str
+    lines: tuple[str, ...]
+    """File and line of each line of the query, such as `sql/folds/include/stays.sql, line 3`."""
     comments: Mapping[str, str]
     """What the file says of columns, by name, and of the table, by ""."""
+
+    def line_of(self, number: int) -> str:
+        """File and line of a line of the query, counted from 1."""
+        return self.lines[min(number, len(self.lines)) - 1]
 
 
 @dataclass(frozen=True)
@@ -69,18 +75,26 @@ def read_fold(path: Path) -> Fold:
     if missing:
         raise PlanError(f"{path}: the header lacks {sorted(missing)}; write lines like '-- key: lab_result_id'")
 
-    def include(match: re.Match[str]) -> str:
-        part = path.parent / "include" / match[1]
-        if not part.is_file():
-            raise PlanError(f"{path}: includes {match[1]}, but {part} is not there")
-        return part.read_text()
-
+    texts: list[str] = []
+    lines: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = INCLUDE.fullmatch(line)
+        part = path.parent / "include" / match[1] if match else None
+        if part is not None and not part.is_file():
+            raise PlanError(f"{path}: includes {part.name}, but {part} is not there")
+        found = part.read_text().splitlines() if part else [line]
+        texts += found
+        lines += (
+            [f"sql/folds/include/{part.name}, line {n}" for n in range(1, len(found) + 1)]
+            if part
+            else [f"sql/folds/{path.name}, line {number}"]
+        )
     span = ".." in header["days"]
     days = tuple(word.strip() for word in header["days"].split(".." if span else ","))
     if span and len(days) != 2:
         raise PlanError(f"{path}: '-- days:' names a stay as 'from .. to', two columns")
     topics = tuple(word.strip() for word in header["topics"].split(","))
-    return Fold(path.stem, topics, header["key"], days, span, INCLUDE.sub(include, text), _comments(text))
+    return Fold(path.stem, topics, header["key"], days, span, "\n".join(texts) + "\n", tuple(lines), _comments(text))
 
 
 def _comments(text: str) -> dict[str, str]:

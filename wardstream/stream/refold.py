@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import psycopg
 from psycopg import sql
 
 from wardstream.database.connection import columns_of, names, primary_key_of, trusted, types_of
 from wardstream.database.facility import Facility
-from wardstream.database.prepare import PlanError
+from wardstream.database.prepare import REFUSED, PlanError
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import Fold
 
@@ -90,6 +91,14 @@ class Refold:
         self._scratch.empty(self._folded)
         folded = self._scratch.conn.execute(self._compute, {"known_at": known_at})
         self._scratch.filled(self._folded, folded.rowcount)
+
+    def check(self) -> None:
+        """PlanError where PostgreSQL cannot put what the fold gives into the core table; nothing is computed."""
+        explain = sql.SQL("EXPLAIN ") + self._compute
+        try:
+            psycopg.ClientCursor(self._scratch.conn).execute(explain, {"known_at": "infinity"})
+        except REFUSED as error:
+            raise PlanError(f"sql/folds/{self.fold.table}.sql: {error.diag.message_primary}") from None
 
     def apply(self, facility: Facility) -> None:
         """Put folded_<table> in the place of the touched rows of core; changed rows mark their days."""
