@@ -261,7 +261,7 @@ def test_of_two_committers_one_wins(bench):
 
 def test_a_commit_file_that_makes_more_rows_than_it_got_is_stopped(bench):
     query = bench.plan.history["labs"]
-    more = f"{query} UNION ALL {query.replace('event_id,', chr(39) + 'more' + chr(39) + ',', 1)}"
+    more = query + " UNION ALL " + query.replace('"event_id",', "'more',", 1)
     committer = bench.new_committer(replace(bench.plan, history={**bench.plan.history, "labs": more}))
     assert "sql/commit/labs.sql" in refuses(bench, bench.batch(labs(2)), CountsDoNotAddUp, committer)
     committer.conn.close()
