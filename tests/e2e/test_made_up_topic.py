@@ -26,6 +26,7 @@ def extended(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("extended")
     shutil.copytree(hospital.settings.schemas_dir, folder / "schemas")
     shutil.copytree(hospital.settings.sql_dir, folder / "sql")
+    hospital.empty()
     own = hospital.settings.model_copy(update={"schemas_dir": folder / "schemas", "sql_dir": folder / "sql"})
     extended = Hospital(own)
     yield extended
