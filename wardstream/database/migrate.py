@@ -12,10 +12,9 @@ from yoyo import get_backend, read_migrations
 from wardstream.daily.comments import apply_mart_comments
 from wardstream.daily.zone import apply_facility
 from wardstream.database.connection import connect
+from wardstream.database.locks import lock_migrations
 from wardstream.proof.folds import note_folds_of_empty_tables
 from wardstream.settings import Settings
-
-MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
 
 
 def _backend_url(settings: Settings) -> str:
@@ -27,8 +26,10 @@ def _backend_url(settings: Settings) -> str:
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """One at a time. yoyo's own lock is a row, which a killed process leaves behind; this one ends with its session."""
-    with connect(settings.owner_url, "wardstream migrate") as conn:
-        conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+    # the session of the lock is idle for as long as a migration takes; a server may end such ones
+    patient = "-c idle_in_transaction_session_timeout=0"
+    with connect(settings.owner_url, "wardstream migrate", more=patient) as conn, conn.transaction():
+        lock_migrations(conn)
         yield
 
 
