@@ -116,6 +116,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
     from wardstream.airflow.platform_setup import SetupError
     from wardstream.contracts.model import ContractError
     from wardstream.daily.stale import RangeError
+    from wardstream.database.migration_errors import MigrationFailedError
     from wardstream.kafka.broker import TopicMissing
     from wardstream.kafka.client import KafkaRefused
     from wardstream.kafka.topics import TopicConflict, TopicError
@@ -130,6 +131,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
         RegistryRefusedError,
         ContractError,
         SetupError,
+        MigrationFailedError,
         TopicConflict,
         TopicMissing,
         ControlMissing,

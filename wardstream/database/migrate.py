@@ -13,6 +13,7 @@ from wardstream.daily.comments import apply_mart_comments
 from wardstream.daily.zone import apply_facility
 from wardstream.database.connection import connect
 from wardstream.database.locks import lock_migrations
+from wardstream.database.migration_errors import explained
 from wardstream.proof.folds import note_folds_of_empty_tables
 from wardstream.settings import Settings
 
@@ -40,7 +41,9 @@ def migrate(settings: Settings) -> list[str]:
     try:
         with _alone(settings):
             pending = backend.to_apply(read_migrations(str(settings.sql_dir / "migrations")))
-            backend.apply_migrations(pending)
+            for migration in pending:
+                with explained(migration):
+                    backend.apply_one(migration)
     finally:
         backend.connection.close()
     apply_facility(settings)
@@ -50,13 +53,25 @@ def migrate(settings: Settings) -> list[str]:
     return [migration.id for migration in pending]
 
 
-def rollback(settings: Settings) -> list[str]:
-    """Take every migration back, newest first; ALL DATA of the platform in this database is lost."""
+def to_take_back(settings: Settings, count: int) -> list[str]:
+    """The migrations that `rollback` would take back, newest first, by name."""
+    backend = get_backend(_backend_url(settings))
+    try:
+        applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
+        return [migration.id for migration in applied][:count]
+    finally:
+        backend.connection.close()
+
+
+def rollback(settings: Settings, count: int | None = None) -> list[str]:
+    """Take so many migrations back, newest first, and with them what they added; without `count` all, and ALL DATA."""
     backend = get_backend(_backend_url(settings))
     try:
         with _alone(settings):
-            applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
-            backend.rollback_migrations(applied)
+            applied = list(backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations"))))[:count]
+            for migration in applied:
+                with explained(migration, back=True):
+                    backend.rollback_one(migration)
             return [migration.id for migration in applied]
     finally:
         backend.connection.close()
