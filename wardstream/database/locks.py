@@ -10,6 +10,9 @@ from psycopg import errors
 
 from wardstream.database.connection import Connection
 
+NOT_SET_UP = (errors.UndefinedTable, errors.InvalidSchemaName)
+"""What statements end in before the first migration: of these, LOCK TABLE says that the schema is missing."""
+
 
 def lock_commits(conn: Connection) -> None:
     """Wait for the commit lock and hold it to the end of the transaction.
