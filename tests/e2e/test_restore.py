@@ -1,4 +1,4 @@
-"""A backup put back: the same numbers, the stream goes on from its ledger, and a damaged one changes nothing."""
+"""A backup restored: the same numbers, the stream goes on from its ledger, and a damaged one changes nothing."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ LOOP = replace(
     age=3.0, lag={},
 )  # fmt: skip
 BLOCKED = replace(
-    RUNNING, state="blocked", blocked_by="BrokerChanged: topic labs was made again", caught_up=False, lag={},
+    RUNNING, state="blocked", blocked_by="BrokerChanged: topic labs was recreated", caught_up=False, lag={},
 )  # fmt: skip
 AS_ASKED = [RUNNING, STOPPED, DRAINED]
 
@@ -121,7 +121,7 @@ def test_not_hopeless_yet(now):
 def test_a_blocked_stream_needs_somebody():
     found = judge(BLOCKED)
     assert found.hopeless and "the-stream-is-blocked.md" in found.advice
-    assert "generation 7 is blocked (BrokerChanged: topic labs was made again)" in found.seen
+    assert "generation 7 is blocked (BrokerChanged: topic labs was recreated)" in found.seen
     assert not judge(replace(BLOCKED, state="waiting")).hopeless
 
 
