@@ -22,6 +22,8 @@ from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
 from wardstream.database.connection import PoolerBetween, connect
 from wardstream.database.migrate import migrate as apply_migrations
+from wardstream.database.migrate import rollback, to_take_back
+from wardstream.database.migration_errors import MigrationFailedError
 from wardstream.database.prepare import PlanError
 from wardstream.kafka.broker import TopicMissing
 from wardstream.kafka.client import KafkaRefused
@@ -40,6 +42,7 @@ from wardstream.registry.client import RegistryRefusedError, RegistryUnavailable
 from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.sources.replay_commands import app as replay_app
 from wardstream.stack.access import pages
+from wardstream.stack.backup import refuse_other_drivers
 from wardstream.stack.backup_commands import backup, restore
 from wardstream.stack.bi_commands import bi
 from wardstream.stack.demo import DemoError
@@ -67,12 +70,33 @@ Wait = Annotated[float, typer.Option(help="Seconds to wait for the stream to rea
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    back: Annotated[int, typer.Option("--back", min=0, help="Take back the newest N instead.", metavar="N")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before taking back.")] = False,
+) -> None:
     """Apply the migrations of sql/migrations that the database lacks."""
+    if back:
+        _migrate_back(back, yes)
+        return
     applied = apply_migrations(get_settings())
     typer.echo("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
     for said in rebuild_due(get_settings()):
         typer.secho(said, fg=typer.colors.YELLOW)
+
+
+def _migrate_back(count: int, yes: bool) -> None:
+    """Before an older version is deployed, with the files of this one. What the migrations added is lost."""
+    settings = get_settings()
+    refuse_other_drivers(settings, "migrate")
+    names = to_take_back(settings, count)
+    if not names:
+        typer.echo("no migration is applied")
+        return
+    typer.echo("\n".join(f"will be taken back: {name}" for name in names))
+    typer.echo("Their tables and columns go, with all that is in them. `wardstream backup` first.")
+    if not yes:
+        typer.confirm("Take them back?", abort=True)
+    typer.echo("\n".join(f"taken back: {name}" for name in rollback(settings, count)))
 
 
 @contracts_app.command()
@@ -263,7 +287,7 @@ def main() -> None:
         for said in unknown_variables(get_settings(), set_now()):
             typer.secho(said, err=True, fg=typer.colors.YELLOW)
         app()
-    except StackError as error:
+    except (StackError, MigrationFailedError) as error:
         typer.secho(redact(str(error), get_settings()), err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
     except ValidationError as error:

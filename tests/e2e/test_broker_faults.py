@@ -136,9 +136,9 @@ def test_a_topic_is_made_again_with_more_messages_than_before(
         ward.must("replay", "sample")
     if stopped:
         ward.must("stream", "start", "--no-wait")
-    said = blocked(ward, "made again")
+    said = blocked(ward, "recreated")
     assert f"topic diagnoses partition 0: committed up to offset {committed} of topic id" in said
-    is_said_everywhere(ward, "made again")
+    is_said_everywhere(ward, "recreated")
     with pytest.raises(gaps.Changed):
         gaps.accept(ward.settings, [], "seen when nothing was lost", "a test")
     assert f"committed up to offset {committed}" in accept(ward)
@@ -198,7 +198,7 @@ def test_kafkas_data_is_put_back_to_an_older_state(ward: Hospital, tmp_path: Pat
     shutil.rmtree(data)
     shutil.copytree(tmp_path / "backup", data)
     stack.start_part(ward.settings, "kafka")
-    blocked(ward, "put back to an older state")
+    blocked(ward, "restored to an older state")
     accept(ward)
     report = ward.verified()
     assert sum(tally.received for tally in report.tallies if tally.former) == received

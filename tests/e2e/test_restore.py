@@ -1,4 +1,4 @@
-"""A backup put back: the same numbers, the stream goes on from its ledger, and a damaged one changes nothing."""
+"""A backup restored: the same numbers, the stream goes on from its ledger, and a damaged one changes nothing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_stream_elsewhere_and_a_held_lock_refuse_a_restore(
     with ward.connect() as other:
         other.execute("SET application_name = 'wardstream lease main'")
         done = ward.cli("restore", str(folder), "--yes")
-        assert done.returncode == 1 and "a stream that does not run here" in done.stderr
+        assert done.returncode == 1 and "a stream has a session" in done.stderr
     monkeypatch.setattr(backups, "LOCK_SECONDS", 1)
     with ward.connect() as other, other.transaction():
         other.execute("SELECT FROM core.patients LIMIT 1")

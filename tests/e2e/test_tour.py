@@ -67,7 +67,7 @@ def test_the_tour(ward: Hospital, script: Path) -> None:
     run(ward, "-c", deletes)
     ward.must("up")
     started = ward.cli("stream", "start")
-    assert started.returncode == 1 and "made again" in started.stderr
+    assert started.returncode == 1 and "recreated" in started.stderr
     ward.must("stream", "accept-gap", "--reason", "the tour", "--yes")
     assert any("the tour" in note for note in ward.verified().notes)
     assert ward.rows(MINE, "tour-1") and not ward.rows(MINE, "tour-lost")

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from psycopg.conninfo import make_conninfo
 
 from tests.e2e.hospital import wait_for
 from tests.integration.conftest import another_database
 from wardstream.database.connection import connect
-from wardstream.database.migrate import migrate
+from wardstream.database.migrate import migrate, rollback
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment
 
@@ -26,6 +27,14 @@ def test_any_form_of_the_owners_address_will_do(server: Settings) -> None:
     assert "://" not in said
     assert migrate(settings.model_copy(update={"owner_database_url": said}))
     assert migrate(settings) == []
+
+
+def test_two_at_once_take_turns(server: Settings) -> None:
+    settings = another_database(server, "two_migrations")
+    rollback(settings)  # the table of the lock is there from now on, as on any database but a new one
+    with ThreadPoolExecutor() as both:
+        applied = sorted(both.map(migrate, [settings, settings]))
+    assert applied[0] == [] and len(applied[1]) > 10
 
 
 def test_killed_at_work_and_repeated(server: Settings) -> None:

@@ -79,10 +79,18 @@ def run(settings: Settings, *module_and_words: str) -> subprocess.CompletedProce
     )
 
 
-def sessions(database: Settings) -> list[tuple[object, ...]]:
-    """Locks that somebody's session holds, beside the ordinary ones of a statement."""
+LEFT = """
+SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
+UNION ALL
+SELECT backend_pid FROM ops.stream_leases JOIN pg_stat_activity ON pid = backend_pid
+"""
+
+
+def left(database: Settings) -> list[tuple[object, ...]]:
+    """Sessions that hold a lock or a stream."""
     with postgres.connect(database, database.database_name) as admin:
-        return admin.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchall()
+        return admin.execute(LEFT).fetchall()
 
 
 @pytest.mark.parametrize("words", [["migrate"], ["digest"], ["rebuild"]], ids=" ".join)
@@ -90,14 +98,14 @@ def test_a_command_ends_in_one_line(through: Settings, words: list[str]):
     done = run(through, "wardstream.cli", *words)
     assert done.returncode == 1
     assert "connection pooler" in done.stderr and "Traceback" not in done.stderr
-    assert sessions(through) == []
+    assert left(through) == []
 
 
 def test_the_stream_leaves_at_once(through: Settings):
     done = run(through, "spark_jobs.stream")
     assert done.returncode == 1
     assert done.stderr.count("PoolerBetween") == 1 and "Traceback" not in done.stderr
-    assert sessions(through) == []
+    assert left(through) == []
 
 
 def test_no_session_of_ours_goes_through(through: Settings):

@@ -87,7 +87,7 @@ def check_roles(settings: Settings) -> list[str]:
     if wrong:
         raise SetupError(
             f"rights in PostgreSQL: {'; '.join(wrong)}. Missing roles and logins: `wardstream up` makes those of the "
-            "embedded server, on another one an administrator runs sql/bootstrap/roles.sql and database.sql. "
+            "embedded server, on another one an administrator does (docs/postgresql.md). "
             "Rights on tables: take back what was granted by hand; the migrations name what each role has"
         )
     said = ["roles wardstream_owner, wardstream_writer and wardstream_bi have their rights and no more"]

@@ -116,6 +116,8 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
     from wardstream.airflow.platform_setup import SetupError
     from wardstream.contracts.model import ContractError
     from wardstream.daily.stale import RangeError
+    from wardstream.database.locks import NOT_SET_UP
+    from wardstream.database.migration_errors import MigrationFailedError
     from wardstream.database.prepare import PlanError
     from wardstream.kafka.broker import TopicMissing
     from wardstream.kafka.client import KafkaRefused
@@ -130,6 +132,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
         RegistryRefusedError,
         ContractError,
         SetupError,
+        MigrationFailedError,
         TopicConflict,
         TopicMissing,
         ControlMissing,
@@ -139,7 +142,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
         FileNotFoundError,
     ) as error:
         raise AirflowFailException(_said(str(error), runbook)) from None
-    except psycopg.errors.UndefinedTable as error:
+    except NOT_SET_UP as error:
         first = f"{error.diag.message_primary}: the database is not set up; trigger platform_setup_dag, then this again"
         raise AirflowFailException(_said(first, runbook)) from None
     except (RegistryUnavailableError, TopicError) as error:

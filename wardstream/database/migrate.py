@@ -17,13 +17,13 @@ from wardstream.contracts.model import load_contracts
 from wardstream.daily.comments import apply_mart_comments
 from wardstream.daily.zone import apply_facility
 from wardstream.database.connection import connect
+from wardstream.database.locks import lock_migrations
+from wardstream.database.migration_errors import explained
 from wardstream.proof.folds import note_folds_of_empty_tables
 from wardstream.settings import Settings
 from wardstream.stream.descriptions import apply_descriptions
 from wardstream.stream.history import apply_history
 from wardstream.stream.plan import load_plan
-
-MIGRATION_LOCK = 0x57415244_4D  # "WARDM"
 
 
 def _backend_url(settings: Settings) -> str:
@@ -35,8 +35,10 @@ def _backend_url(settings: Settings) -> str:
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """One at a time. yoyo's own lock is a row, which a killed process leaves behind; this one ends with its session."""
-    with connect(settings.owner_url, "wardstream migrate") as conn:
-        conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+    # the session of the lock is idle for as long as a migration takes; a server may end such ones
+    patient = "-c idle_in_transaction_session_timeout=0"
+    with connect(settings.owner_url, "wardstream migrate", more=patient) as conn, conn.transaction():
+        lock_migrations(conn)
         yield
 
 
@@ -47,7 +49,9 @@ def migrate(settings: Settings) -> list[str]:
     try:
         with _alone(settings):
             pending = backend.to_apply(read_migrations(str(settings.sql_dir / "migrations")))
-            backend.apply_migrations(pending)
+            for migration in pending:
+                with explained(migration):
+                    backend.apply_one(migration)
     finally:
         backend.connection.close()
     contracts = load_contracts(settings.schemas_dir)
@@ -61,13 +65,25 @@ def migrate(settings: Settings) -> list[str]:
     return [migration.id for migration in pending]
 
 
-def rollback(settings: Settings) -> list[str]:
-    """Take every migration back, newest first; ALL DATA of the platform in this database is lost."""
+def to_take_back(settings: Settings, count: int) -> list[str]:
+    """The migrations that `rollback` would take back, newest first, by name."""
+    backend = get_backend(_backend_url(settings))
+    try:
+        applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
+        return [migration.id for migration in applied][:count]
+    finally:
+        backend.connection.close()
+
+
+def rollback(settings: Settings, count: int | None = None) -> list[str]:
+    """Take so many migrations back, newest first, and with them what they added; without `count` all, and ALL DATA."""
     backend = get_backend(_backend_url(settings))
     try:
         with _alone(settings):
-            applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
-            backend.rollback_migrations(applied)
+            applied = list(backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations"))))[:count]
+            for migration in applied:
+                with explained(migration, back=True):
+                    backend.rollback_one(migration)
             return [migration.id for migration in applied]
     finally:
         backend.connection.close()

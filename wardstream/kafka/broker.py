@@ -38,7 +38,7 @@ class TopicMissing(Exception):
 class SendersClock(Exception):
     """A topic keeps the times that senders give (CreateTime), and not those at which the broker appended.
 
-    Every rule against clocks that are ahead, and the search for logs that were put back, need the broker's clock.
+    Every rule against clocks that are ahead, and the search for logs that were restored, need the broker's clock.
     """
 
 

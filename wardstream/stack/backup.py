@@ -73,7 +73,7 @@ def restore(settings: Settings, folder: Path, with_registry: bool, say: Say) -> 
         stop_part(settings, "stream")
         say("the stream is stopped")
     try:
-        _refuse_other_drivers(settings)
+        refuse_other_drivers(settings, "restore")
         _replace_database(settings, folder / DATABASE)
         applied = migrate(settings)
         say(f"the database is that of the backup{f'; migrations since: {len(applied)}' if applied else ''}")
@@ -86,12 +86,12 @@ def restore(settings: Settings, folder: Path, with_registry: bool, say: Say) -> 
             say("the stream goes on from the ledger of the backup")
 
 
-def _refuse_other_drivers(settings: Settings) -> None:
-    """A stream elsewhere would commit into what is being replaced."""
-    with connect(settings.owner_url, "wardstream restore") as conn:
+def refuse_other_drivers(settings: Settings, command: str) -> None:
+    """A stream would commit into what is being replaced. StackError where PostgreSQL has the session of one."""
+    with connect(settings.owner_url, f"wardstream {command}") as conn:
         alive = scalar(conn, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'wardstream lease %'")
     if alive:
-        raise StackError("restore", "a stream that does not run here has a session", "stop it where it runs; try again")
+        raise StackError(command, "a stream has a session", "wardstream stream stop   (where it runs); then try again")
 
 
 def _replace_database(settings: Settings, dump: Path) -> None:

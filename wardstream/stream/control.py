@@ -1,8 +1,8 @@
 """Saying what the stream should do, and finding out from evidence whether it does.
 
 `request` writes a wish into ops.stream_control; the stream's process follows it (`turn`). Nothing here starts, stops or
-signals a process, and nothing believes one: `evidence` and `findings` judge by what PostgreSQL saw (sessions, the lock,
-commits, the age of the last sign of life), so that they can be asked from any host and as often as one likes.
+signals a process, and nothing believes one: `evidence` and `findings` judge by what PostgreSQL saw (sessions, the
+lease, commits, the age of the last sign of life), so that they can be asked from any host and as often as one likes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import beside, connect, scalar
-from wardstream.database.locks import COMMIT_LOCK
+from wardstream.database.locks import lock_requests
 from wardstream.kafka.broker import Broker
 from wardstream.settings import Settings
 from wardstream.stream.lag import Lag, total
@@ -37,7 +37,6 @@ SILENT_SECONDS = 60.0
 # Longer than a batch may take that waits for PostgreSQL (two minutes), and than Spark takes to start.
 SLOW_SECONDS = 180.0
 LOOP_STARTS = 4
-REQUEST_LOCK = 0x57415243  # "WARC": requests are taken one after the other, without a lock on the row
 
 
 class RequestConflict(Exception):
@@ -104,7 +103,7 @@ class Situation:
     committed_since_fourth_start: bool
     batches: int
     sessions: int
-    locked: bool
+    held: bool
     heartbeat_age: float | None
     waiting_age: float | None
     age: float | None
@@ -122,7 +121,7 @@ class Situation:
     @property
     def gone(self) -> bool:
         """No driver is there: nobody holds the stream, and PostgreSQL has no session of one."""
-        return not self.locked and self.sessions == 0
+        return not self.held and self.sessions == 0
 
     @property
     def frozen(self) -> bool:
@@ -176,7 +175,7 @@ def request(settings: Settings, action: Action, by: str, stream: str = STREAM) -
     A drain asks the broker where its partitions end now: KafkaException or TopicMissing where it does not answer.
     """
     with connect(settings.writer_url, "wardstream control") as conn, conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [REQUEST_LOCK, stream])
+        lock_requests(conn)  # not the row, which the stream reads and writes meanwhile
         before = scalar(
             conn, "SELECT action FROM ops.stream_requests WHERE stream = %s AND requested_by = %s", [stream, by]
         )
@@ -211,7 +210,6 @@ def situation(settings: Settings, stream: str = STREAM) -> Situation:
     statement = beside(__file__, "control/situation")
     asked: dict[str, Any] = {
         "stream": stream,
-        "lock": COMMIT_LOCK,
         "sessions": [session_name(purpose, stream) for purpose in SESSIONS],
     }
     with connect(settings.writer_url, "wardstream control") as conn:

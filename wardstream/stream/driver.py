@@ -30,6 +30,7 @@ from tenacity import (
 
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database.connection import Connection, MissingTable, PoolerBetween, connect, scalar
+from wardstream.database.locks import NOT_SET_UP
 from wardstream.database.prepare import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
@@ -55,7 +56,7 @@ SMALLEST_SHARE = 1000  # of a full batch, after fruitless starts: no message is 
 # Files and tables that do not fit: one line in the log says which; the process manager tries again.
 CANNOT_START = (
     *(PlanError, MissingTable, ContractError, PoolerBetween),
-    *(psycopg.OperationalError, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn),
+    *(psycopg.OperationalError, *NOT_SET_UP, psycopg.errors.UndefinedColumn),
 )
 # Servers that do not answer, and what only a person can decide: the driver looks again until it is otherwise.
 NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError)

@@ -35,30 +35,30 @@ class Changed(Exception):
 class Loss:
     """Offsets [start, end) of a log that cannot be read any more; `end` None: all from `start` on, the log is gone."""
 
-    kind: Literal["expired", "made again", "put back"]
+    kind: Literal["expired", "recreated", "restored"]
     topic: str
     topic_id: str
     partition: int
     start: int
     end: int | None
     log_end: int | None = None
-    """Where a log that was put back ends now."""
+    """Where a log that was restored ends now."""
 
     def __str__(self) -> str:
         where = f"topic {self.topic} partition {self.partition}: committed up to offset {self.start}"
         if self.kind == "expired":
             return f"{where}, but the broker's log begins at {self.end}: offsets {self.start} to {self.end} are lost"
-        if self.kind == "put back":
+        if self.kind == "restored":
             ends = f"ends at {self.log_end}" if (self.log_end or 0) < self.start else "has younger messages before it"
-            return f"{where}, but the broker's log {ends}: its data was put back to an older state"
+            return f"{where}, but the broker's log {ends}: its data was restored to an older state"
         return (
-            f"{where} of topic id {self.topic_id}, which the broker no longer has: the topic was made again, and what"
+            f"{where} of topic id {self.topic_id}, which the broker no longer has: the topic was recreated, and what"
             " came after that offset is lost"
         )
 
 
 def written_over(conn: Connection, broker: Broker, extents: Iterable[Extent]) -> frozenset[Partition]:
-    """Partitions that were put back to an older state and have grown beyond the ledger's offset since.
+    """Partitions that were restored to an older state and have grown beyond the ledger's offset since.
 
     Such a log has a message before that offset that was appended later than all that was committed. The broker is
     asked, and read at one offset where its answer leaves a doubt: markers of transactions have times, too.
@@ -88,11 +88,11 @@ def losses(conn: Connection, extents: Iterable[Extent], over: Set[Partition]) ->
     for topic, topic_id, partition, offset, _ in conn.execute(OPEN_LOGS, [sorted({topic for topic, *_ in now})]):
         extent = now.get((topic, topic_id, partition))
         if extent is None:
-            found.append(Loss("made again", topic, topic_id, partition, offset, None))
+            found.append(Loss("recreated", topic, topic_id, partition, offset, None))
         elif offset < extent.start:
             found.append(Loss("expired", topic, topic_id, partition, offset, extent.start))
         elif offset > extent.end or (topic, partition) in over:
-            found.append(Loss("put back", topic, topic_id, partition, offset, None, extent.end))
+            found.append(Loss("restored", topic, topic_id, partition, offset, None, extent.end))
     return found
 
 
@@ -120,7 +120,7 @@ def accept(settings: Settings, shown: list[Loss], reason: str, by: str) -> None:
         if [replace(loss, log_end=None) for loss in lost] != [replace(loss, log_end=None) for loss in shown]:
             raise Changed("something else is lost now than a moment ago; nothing was accepted, look again")
         for loss in lost:
-            topic_id = _retire(conn, loss) if loss.kind == "put back" else loss.topic_id
+            topic_id = _retire(conn, loss) if loss.kind == "restored" else loss.topic_id
             conn.execute(
                 "INSERT INTO ops.gaps (topic_id, partition, start_offset, end_offset, topic, reason, accepted_by)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",

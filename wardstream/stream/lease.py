@@ -1,7 +1,7 @@
-"""One driver at a time: the advisory lock, the generation that fences older drivers, and the heartbeat.
+"""One driver at a time: the session that holds the stream, the generation that fences older drivers, and the heartbeat.
 
-A driver takes the stream when nobody holds its session lock, or when the holder's heartbeat has stood still for
-`stream_takeover_seconds`: then the holder's sessions are ended (a driver frozen inside COPY would keep its locks)
+A driver takes the stream when no session holds it (ops.stream_leases), or when the holder's heartbeat has stood still
+for `stream_takeover_seconds`: then the holder's sessions are ended (a driver frozen inside COPY would keep its locks)
 and the generation is raised under the commit lock, so that whatever the older driver still tries fails at its
 compare-and-set. A second driver that sees the heartbeat move leaves with exit code 75, which the process manager
 does not restart.
@@ -20,7 +20,7 @@ from datetime import datetime
 import psycopg
 
 from wardstream.database.connection import Connection, beside, connect, scalar
-from wardstream.database.locks import COMMIT_LOCK, lock_commits
+from wardstream.database.locks import lock_commits
 from wardstream.settings import Settings
 from wardstream.stream.lag import Lag
 
@@ -60,10 +60,10 @@ class Lease:
         self.lag: Lag = {}
         self.behind_since: dict[str, str] = {}
         self.caught_up_at: datetime | None = None
-        self._conn = connect(settings.writer_url, session_name("lease", stream))
+        self._conn = self._connect()
         self._sessions: dict[Connection, int] = {}
         self._registering = threading.Lock()  # batches and the heartbeat have threads of their own
-        self._locked = False
+        self._holds = False
         self._stop = threading.Event()
         self._news = threading.Event()
 
@@ -73,7 +73,7 @@ class Lease:
         `restarts` is how many restarts had been asked for when this driver began. Raises AnotherDriver where a living
         driver's heartbeat is seen to move.
         """
-        self._lock_or_leave()
+        self._hold_or_leave()
         self._end_sessions_of_the_driver_before()
         with self._conn.transaction():
             lock_commits(self._conn)
@@ -82,17 +82,24 @@ class Lease:
             row = self._conn.execute(take, me).fetchone()
         assert row is not None
         self.generation, self.fruitless_starts, self.behind_since = row
-        self._locked = True
+        self._holds = True
         self.register(self._conn)
         log.info("generation %s of stream %s taken", self.generation, self.stream)
         return self.generation
 
-    def _try_lock(self) -> bool:
-        return bool(scalar(self._conn, "SELECT pg_try_advisory_lock(%s, hashtext(%s))", [COMMIT_LOCK, self.stream]))
+    def _connect(self) -> Connection:
+        conn = connect(self.settings.writer_url, session_name("lease", self.stream))
+        own = "SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._me = {"stream": self.stream, "pid": conn.info.backend_pid, "start": scalar(conn, own)}
+        return conn
 
-    def _lock_or_leave(self) -> None:
+    def _try_to_hold(self) -> bool:
+        """Whether the stream is this session's. Never waits for a commit: a frozen one must not hide its driver."""
+        return scalar(self._conn, beside(__file__, "control/hold"), self._me) is not None
+
+    def _hold_or_leave(self) -> None:
         seen: list[object] = []
-        while not self._try_lock():
+        while not self._try_to_hold():
             if self.stop_requested.is_set():
                 raise AnotherDriver(f"asked to stop while waiting for stream {self.stream}")
             row = self._conn.execute(
@@ -145,8 +152,8 @@ class Lease:
                 return
             try:
                 self.beat()
-                # After a lost connection the server may still hold the lock for our own old session.
-                self._locked = self._locked or self._try_lock()
+                # After a lost connection the server may still have our own old session, which then holds the stream.
+                self._holds = self._holds or self._try_to_hold()
             except (AnotherDriver, LeaseGone) as reason:
                 self.lost = reason
                 return
@@ -178,8 +185,8 @@ class Lease:
     def _reconnect(self) -> None:
         """A new session, whose next beat tells whether the stream is still ours."""
         try:
-            self._conn = connect(self.settings.writer_url, session_name("lease", self.stream))
-            self._locked = False
+            self._conn = self._connect()
+            self._holds = False
             self.register(self._conn)
         except psycopg.Error:
             return  # the next beat fails and comes here again

@@ -1,6 +1,6 @@
 """That a schema id means what it first meant: asked of the registry, compared with ops.schema_ids.
 
-Every message names its schema by an id. A registry that was wiped or put back can give a known id another meaning, or
+Every message names its schema by an id. A registry that was wiped or restored can give a known id another meaning, or
 none: then old messages would be misread, or refused as unknown although they are good. Both must stop the stream.
 """
 

@@ -62,7 +62,7 @@ class Start:
 def open_ledger(conn: Connection, extents: list[Extent], over: Set[Partition] = frozenset()) -> dict[Partition, int]:
     """The first offset to read of every partition the broker lists; new partitions enter the ledger.
 
-    Raises BrokerChanged where a topic was made again, where the ledger's offset is not within the broker's log, and
+    Raises BrokerChanged where a topic was recreated, where the ledger's offset is not within the broker's log, and
     for the partitions of `over` (`gaps.written_over`): something is lost, and only a person may decide to go on.
     """
     with conn.transaction():
@@ -83,7 +83,7 @@ def open_ledger(conn: Connection, extents: list[Extent], over: Set[Partition] = 
 def check_drain(drain_to: Mapping[str, Mapping[str, int]] | None, extents: list[Extent]) -> None:
     """BrokerChanged where a drain was asked for up to what the broker no longer has: it could never be done.
 
-    As with a topic that was made again since, or whose data was put back to an older state.
+    As with a topic that was recreated since, or whose data was restored to an older state.
     """
     ends = {(e.topic_id, e.partition): e.end for e in extents}
     wanted = {(i, int(p)): end for i, partitions in (drain_to or {}).items() for p, end in partitions.items()}

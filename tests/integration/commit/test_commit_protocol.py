@@ -9,8 +9,11 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from tests.e2e.hospital import wait_for
 from tests.integration.commit.bench import Bench, from_offset
 from tests.integration.commit.facts import LATER, lab, stay
+from wardstream.database.connection import connect
+from wardstream.database.locks import lock_commits
 from wardstream.stream.commit import Batch, BrokerChanged, CountsDoNotAddUp, Fenced, NotOurs
 
 LABS = ("id-of-labs", 0)
@@ -232,6 +235,32 @@ def test_was_committed_is_about_this_generation_and_these_ranges(bench):
     successor = bench.new_committer(generation=2)
     assert not successor.was_committed(batch)
     successor.conn.close()
+
+
+COMMIT_WAITS = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'ops.commit_lock'::regclass"
+
+
+def test_a_commit_waits_for_the_lock_then_sees_what_was_committed_meanwhile(bench):
+    """And nobody else waits: pg_dump takes the weakest lock on every table, also on this one."""
+    batch, ended = bench.batch(labs(1)), []
+
+    def run() -> None:
+        try:
+            bench.committer.commit(batch)
+        except Fenced as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    with connect(bench.settings.owner_url, "test") as other:
+        with other.transaction():
+            lock_commits(other)
+            thread.start()
+            wait_for("the commit at the lock", lambda: bench.rows(COMMIT_WAITS) != [], 20)
+            bench.admin.execute("BEGIN; SET LOCAL lock_timeout = '5s'; LOCK TABLE ops.commit_lock IN ACCESS SHARE MODE")
+            bench.admin.execute("COMMIT")
+            other.execute("UPDATE ops.streams SET generation = 2")
+        thread.join()
+    assert len(ended) == 1 and bench.rows("SELECT FROM history.labs") == []
 
 
 def test_of_two_committers_one_wins(bench):

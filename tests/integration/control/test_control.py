@@ -15,7 +15,6 @@ from confluent_kafka import KafkaException
 
 from tests.integration.conftest import another_database
 from wardstream.database.connection import connect
-from wardstream.database.locks import COMMIT_LOCK
 from wardstream.database.migrate import migrate, rollback
 from wardstream.settings import Settings
 from wardstream.stream import control
@@ -72,7 +71,8 @@ def empty_ward(server: Settings) -> Iterator[Ward]:
 
 @pytest.fixture
 def ward(empty_ward: Ward) -> Ward:
-    empty_ward.sql("TRUNCATE ops.streams, ops.ledger, ops.ledger_ranges, ops.stream_requests, ops.stream_control")
+    empty_ward.sql("TRUNCATE ops.streams, ops.stream_leases, ops.ledger, ops.ledger_ranges")
+    empty_ward.sql("TRUNCATE ops.stream_requests, ops.stream_control")
     empty_ward.sql(
         "INSERT INTO ops.stream_control (stream, desired, requested_by) VALUES ('main', 'running', 'migration')"
     )
@@ -328,22 +328,35 @@ def test_stopped_means_that_nobody_is_left(ward, driver):
     committing = connect(ward.settings.writer_url, "wardstream commit main")
     driver.release()
     assert ward.one("SELECT state FROM ops.streams") == "stopped"
-    _until(lambda: not situation(ward.settings).locked)
+    _until(lambda: not situation(ward.settings).held)
     assert not evidence(ward.settings).reached, "a session of it can still commit"
     committing.close()
     _until(lambda: evidence(ward.settings).reached)
 
 
-def test_the_lock_alone_is_a_driver(ward):
-    """Where the session's name is hidden, as that of another role's is."""
+@pytest.mark.parametrize("role", ["writer", "owner"])
+def test_a_session_that_holds_the_stream_is_a_driver_whatever_its_name(ward, role):
+    """Of another role's session the writer does not see when it began."""
     request(ward.settings, "stop", "run-1")
     assert evidence(ward.settings).reached
-    with connect(ward.settings.owner_url, "test") as conn:
-        conn.execute("SELECT pg_advisory_lock(%s, hashtext('main'))", [COMMIT_LOCK])
-        assert not evidence(ward.settings).reached
-        conn.execute("SELECT pg_advisory_unlock_all()")
-        conn.execute("SELECT pg_advisory_lock(%s, hashtext('another'))", [COMMIT_LOCK])
+    holder = connect(getattr(ward.settings, f"{role}_url"), "test")
+    own = "pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    hold = f"INSERT INTO ops.stream_leases SELECT %s, {own}"
+    holder.execute(hold, ["another"])
+    assert evidence(ward.settings).reached
+    holder.execute(hold, ["main"])
+    assert not evidence(ward.settings).reached
+    holder.close()
+    _until(lambda: evidence(ward.settings).reached)
+
+
+def test_a_session_with_the_number_of_a_former_holder_holds_nothing(ward):
+    request(ward.settings, "stop", "run-1")
+    with connect(ward.settings.writer_url, "test") as conn:
+        number = conn.info.backend_pid
+        conn.execute("INSERT INTO ops.stream_leases VALUES ('main', %s, '2020-01-01')", [number])
         assert evidence(ward.settings).reached
+        assert Lease(ward.settings, "main")._try_to_hold()
 
 
 def test_drained_means_committed_and_nobody_left(ward, driver):
@@ -466,7 +479,7 @@ def test_every_column_has_a_comment_and_the_rollback_takes_all_back(server):
         silent = owner.execute(
             "SELECT a.attrelid::regclass::text, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
             " WHERE c.relkind = 'r' AND c.relnamespace = 'ops'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped"
-            " AND c.relname IN ('streams', 'stream_control', 'stream_requests')"
+            " AND c.relname IN ('streams', 'stream_control', 'stream_requests', 'stream_leases')"
             " AND col_description(a.attrelid, a.attnum) IS NULL"
         ).fetchall()
         assert silent == []

@@ -10,7 +10,6 @@ import pytest
 from psycopg import sql
 
 from wardstream.database.connection import Connection, connect, trusted
-from wardstream.database.locks import COMMIT_LOCK
 from wardstream.settings import Settings
 from wardstream.stack.parts import postgres
 
@@ -45,8 +44,7 @@ CREATIONS = [
     "SELECT lo_create(0)",
     "SELECT lo_creat(-1)",
     "SELECT lo_from_bytea(0, 'x')",
-    f"SELECT pg_advisory_lock({COMMIT_LOCK})",  # it would hold every commit
-    f"SELECT pg_try_advisory_lock_shared({COMMIT_LOCK}, 1)",
+    "BEGIN; LOCK TABLE ops.commit_lock IN ACCESS SHARE MODE",  # a stronger one would hold up every commit
     "COPY (SELECT 1) TO '/tmp/wardstream-bi'",
     "COPY (SELECT 1) TO PROGRAM 'true'",
     "SELECT pg_read_file('postgresql.conf')",

@@ -76,9 +76,9 @@ def test_the_lag_is_the_drivers_while_one_lives_and_unknown_without_kafka(books:
 
 
 def test_status_says_why_the_stream_does_not_begin(books: Books):
-    books.drive("blocked", 1, "{}", "topic labs was made again")
+    books.drive("blocked", 1, "{}", "topic labs was recreated")
     seen = report.report(books.settings)
-    assert seen.blocked_by == "topic labs was made again"
+    assert seen.blocked_by == "topic labs was recreated"
     assert [row.generation for row in seen.parts if row.part == "stream"] == [7]
     assert "a name" not in str(seen)
 

@@ -76,9 +76,9 @@ def test_no_topics_and_no_quarantine_are_no_tables():
 
 def test_the_reason_why_the_stream_does_not_begin_is_said():
     blocked = Row("stream", "blocked", False, 1)
-    lines = printed(replace(REPORT, parts=[*ROWS, blocked], blocked_by="topic labs was made again " * 5))
+    lines = printed(replace(REPORT, parts=[*ROWS, blocked], blocked_by="topic labs was recreated " * 5))
     said = " ".join(" ".join(lines).split())
-    assert "the stream is blocked: topic labs was made again topic labs" in said
+    assert "the stream is blocked: topic labs was recreated topic labs" in said
 
 
 def test_what_was_found_is_said_with_what_to_type():

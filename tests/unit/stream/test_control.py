@@ -36,7 +36,7 @@ RUNNING = Situation(
     committed_since_fourth_start=False,
     batches=0,
     sessions=2,
-    locked=True,
+    held=True,
     heartbeat_age=1.0,
     waiting_age=None,
     age=4000.0,
@@ -47,19 +47,19 @@ RUNNING = Situation(
     driver_silence=1.0,
 )
 STOPPED = replace(
-    RUNNING, desired="stopped", wanted=False, state="stopped", sessions=0, locked=False, heartbeat_age=500.0,
+    RUNNING, desired="stopped", wanted=False, state="stopped", sessions=0, held=False, heartbeat_age=500.0,
     waiting_age=1.0, driver_silence=500.0,
 )  # fmt: skip
 DRAINED = replace(STOPPED, desired="drained")
 DRAINING = replace(RUNNING, desired="drained", undrained_offsets=12, undrained_partitions=1)
-DEAD = replace(RUNNING, sessions=0, locked=False, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
+DEAD = replace(RUNNING, sessions=0, held=False, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
 FROZEN = replace(RUNNING, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
 LOOP = replace(
     RUNNING, state="starting", caught_up=False, has_committed=False, recent_starts=4, generations_since_request=4,
     age=3.0, lag={},
 )  # fmt: skip
 BLOCKED = replace(
-    RUNNING, state="blocked", blocked_by="BrokerChanged: topic labs was made again", caught_up=False, lag={},
+    RUNNING, state="blocked", blocked_by="BrokerChanged: topic labs was recreated", caught_up=False, lag={},
 )  # fmt: skip
 AS_ASKED = [RUNNING, STOPPED, DRAINED]
 
@@ -82,9 +82,9 @@ def test_as_asked(now):
         (RUNNING, {"since_restart": False}),
         (RUNNING, {"caught_up": False}),
         (RUNNING, {"caught_up": False, "batches": 2}),
-        (STOPPED, {"locked": True}),
+        (STOPPED, {"held": True}),
         (STOPPED, {"sessions": 1}),
-        (DRAINED, {"locked": True}),
+        (DRAINED, {"held": True}),
         (DRAINED, {"sessions": 1}),
         (DRAINED, {"wanted": True, "undrained_offsets": 1, "undrained_partitions": 1}),
     ],
@@ -121,7 +121,7 @@ def test_not_hopeless_yet(now):
 def test_a_blocked_stream_needs_somebody():
     found = judge(BLOCKED)
     assert found.hopeless and "the-stream-is-blocked.md" in found.advice
-    assert "generation 7 is blocked (BrokerChanged: topic labs was made again)" in found.seen
+    assert "generation 7 is blocked (BrokerChanged: topic labs was recreated)" in found.seen
     assert not judge(replace(BLOCKED, state="waiting")).hopeless
 
 
@@ -206,7 +206,7 @@ ages = st.none() | st.floats(0, 1e6)
         optional={
             "state": st.sampled_from(["starting", "running", "stopping", "stopped", "failed"]),
             "sessions": st.integers(0, 4),
-            "locked": st.booleans(),
+            "held": st.booleans(),
             "heartbeat_age": ages,
             "waiting_age": ages,
             "silence": st.floats(0, 1e6),

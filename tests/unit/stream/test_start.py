@@ -63,8 +63,8 @@ def test_a_drain_to_what_the_broker_has_can_be_done():
 @pytest.mark.parametrize(
     ("drain_to", "named"),
     [
-        pytest.param({"L": {"0": 7}, "older": {"0": 3}}, "topic id older partition 0 offset 3", id="made again"),
-        pytest.param({"L": {"0": 91, "1": 7}}, "topic id L partition 0 offset 91", id="put back"),
+        pytest.param({"L": {"0": 7}, "older": {"0": 3}}, "topic id older partition 0 offset 3", id="recreated"),
+        pytest.param({"L": {"0": 91, "1": 7}}, "topic id L partition 0 offset 91", id="restored"),
     ],
 )
 def test_a_drain_to_what_the_broker_no_longer_has_cannot_be_done(drain_to, named):

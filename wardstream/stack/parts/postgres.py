@@ -198,9 +198,10 @@ def bootstrap(settings: Settings) -> None:
         for database in (*servers, "postgres", "template1"):
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     with connect(settings, settings.database_name) as connection:
-        text = (BOOTSTRAP_DIR / "database.sql").read_text()
         name = sql.Identifier(settings.database_name).as_string(connection)
-        connection.execute(text.replace("DATABASE wardstream ", f"DATABASE {name} ").encode())
+        for file in ("database.sql", "superuser.sql"):
+            text = (BOOTSTRAP_DIR / file).read_text()
+            connection.execute(text.replace("DATABASE wardstream ", f"DATABASE {name} ").encode())
 
 
 def _initdb(settings: Settings, place: Path) -> None:

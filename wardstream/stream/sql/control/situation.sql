@@ -1,5 +1,5 @@
 -- What PostgreSQL knows of a stream: what it should do (c), what its driver says of itself (s), and what can be seen
--- without believing it: sessions, the lock, the commits. Ages in seconds by the server's clock. A sign of life can be
+-- without believing it: sessions, the lease, the commits. Ages in seconds by the server's clock. A sign of life can be
 -- no older than the server's start: while PostgreSQL was away, nobody could give one.
 WITH undrained AS (
     SELECT c.stream, sum(p."end"::bigint - coalesce(l.next_offset, 0)) AS offsets, count(*) AS partitions
@@ -56,11 +56,10 @@ SELECT
         WHERE a.datname = current_database() AND a.application_name = ANY(%(sessions)s)
     ) AS sessions,
     EXISTS (
-        SELECT FROM pg_locks AS k
-        WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 2
-            AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND k.classid = %(lock)s AND k.objid::bigint = hashtext(c.stream)::bigint & 4294967295
-    ) AS locked,
+        SELECT FROM ops.stream_leases AS h
+        INNER JOIN pg_stat_activity AS a ON a.pid = h.backend_pid AND coalesce(a.backend_start = h.backend_start, true)
+        WHERE h.stream = c.stream
+    ) AS held,
     extract(EPOCH FROM m.at - s.heartbeat_at)::float8 AS heartbeat_age,
     extract(EPOCH FROM m.at - c.waiting_seen_at)::float8 AS waiting_age,
     extract(EPOCH FROM m.at - s.started_at)::float8 AS age,
