@@ -27,7 +27,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord
-from wardstream.contracts.model import Schema, load_contracts
+from wardstream.contracts.model import Contract, Schema, load_contracts
 from wardstream.settings import Settings
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
@@ -101,6 +101,10 @@ class WriterSchema:
     schema: Schema
     fingerprint: int
     """Of its meaning (see `avro_tree.fingerprint`), a signed 64-bit integer."""
+
+    def is_deployed(self, contract: Contract) -> bool:
+        """Whether a version of the contract means the same."""
+        return self.fingerprint in {fingerprint(schema) for schema in contract.versions.values()}
 
 
 def register_all(settings: Settings, patience_seconds: float = 20.0, mend: bool = False) -> Registration:
@@ -229,6 +233,10 @@ class SchemaSource:
                     schema_id, found = client.version(f"{topic}-value", version)
                     if found is not None:
                         self._known[schema_id, topic] = found
+
+    def teach(self, schema_id: int, topic: str, schema: WriterSchema) -> None:
+        """From now on the id means this, whatever the registry says."""
+        self._known[schema_id, topic] = schema
 
     def lookup(self, schema_id: int, topic: str) -> WriterSchema:
         """The schema behind an id, whether or not a deployed contract has that version.

@@ -20,6 +20,7 @@ from wardstream.database.connection import beside, connect, scalar
 from wardstream.database.locks import COMMIT_LOCK
 from wardstream.kafka.broker import Broker
 from wardstream.settings import Settings
+from wardstream.stream.held import HELD_RUNBOOK, read_held, why
 from wardstream.stream.lag import Lag, total
 from wardstream.stream.lease import SESSIONS, session_name
 from wardstream.stream.start import BLOCKED_RUNBOOK
@@ -95,6 +96,7 @@ class Situation:
     blocked_by: str | None
     lag: Lag | None
     behind_since: Mapping[str, str] | None
+    held: Mapping[str, Any] | None
     since_restart: bool
     caught_up: bool
     has_committed: bool
@@ -269,6 +271,7 @@ def _seen(now: Situation) -> str:
         if now.caught_up:
             said.append("since then it was up to date")
         said.append(f"lag {now.lag_total if now.lag_total is not None else 'not known yet'}")
+    said += [why(topic, held) for topic, held in read_held(now.held).items()]
     return "; ".join(said)
 
 
@@ -289,7 +292,16 @@ def _advice(now: Situation, reached: bool) -> str:
 def findings(settings: Settings, stream: str = STREAM) -> list[Finding]:
     """What is not as it should be; empty when all is as asked, also when the stream does not run on purpose."""
     freshness = {topic: c.freshness_seconds for topic, c in load_contracts(settings.schemas_dir).items()}
-    return look_for_faults(situation(settings, stream), freshness)
+    now = situation(settings, stream)
+    return look_for_faults(now, freshness) + held_topics(now)
+
+
+def held_topics(now: Situation) -> list[Finding]:
+    """One finding for each topic that waits for a deployment, whatever else is wrong, driver or none."""
+    return [
+        Finding(f"held:{topic}", why(topic, held), HELD_RUNBOOK, datetime.fromisoformat(held.since))
+        for topic, held in read_held(now.held).items()
+    ]
 
 
 def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Finding]:
@@ -334,6 +346,7 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
         # What waited while the stream stood still on purpose is given the time to be read.
         if now.lag
         and topic in freshness
+        and topic not in (now.held or {})
         and sum(now.lag.get(topic, {}).values())
         and now.request_age > freshness[topic]
     ]

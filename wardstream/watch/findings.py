@@ -26,6 +26,7 @@ REMEDIES = {
     "blocked": "`wardstream stream accept-gap` shows what is lost, and asks before it accepts anything",
     "crash_loop": "`wardstream logs stream -n 100` says why it ends",
     "driver_silent": "on its host, `kill -9` the pid that `wardstream status` shows; the next driver goes on",
+    "held": "deploy that version (its .avsc, contract and migration); then `wardstream down && wardstream up`",
     "no_process": "`wardstream up`; if it runs already, `wardstream logs stream -n 100`",
     "no_progress": "`wardstream logs stream -n 100`; then `wardstream stream restart`",
 }

@@ -27,6 +27,7 @@ RUNNING = Situation(
     blocked_by=None,
     lag={"labs": {"0": 0}, "patients": {"0": 0}},
     behind_since={},
+    held={},
     since_restart=True,
     caught_up=True,
     has_committed=True,

@@ -16,4 +16,4 @@ SET generation = s.generation + 1, state = excluded.state, pid = excluded.pid, b
         WHEN jsonb_path_exists(s.lag, '$.*.* ? (@ > 0)') THEN s.fruitless_starts + 1
         ELSE s.fruitless_starts
     END
-RETURNING generation, fruitless_starts, behind_since
+RETURNING generation, fruitless_starts, behind_since, held
