@@ -132,6 +132,30 @@ def register_all(settings: Settings, patience_seconds: float = 20.0, mend: bool 
     return Registration(tuple(schemas), tuple(levels_set), overridden)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A subject of ours as the registry has it now."""
+
+    name: str
+    level: str | None
+    """Its own compatibility; None where it has none."""
+    missing: tuple[int, ...]
+    """Versions of the contract that are not, or no longer, registered."""
+
+
+def subjects_now(settings: Settings, patience_seconds: float) -> list[Subject]:
+    """What the registry has of our subjects; changes nothing. RegistryUnavailableError after that patience."""
+    client = _Client(Access.of(settings), patience_seconds)
+    return [
+        Subject(
+            contract.subject,
+            _own_level(client, contract.subject),
+            tuple(v for v, schema in contract.versions.items() if not client.has(contract.subject, schema)),
+        )
+        for contract in load_contracts(settings.schemas_dir).values()
+    ]
+
+
 def _own_level(client: _Client, subject: str) -> str | None:
     """The compatibility that a subject has of its own; None where it inherits the global one.
 
@@ -307,6 +331,13 @@ class _Client:
         found = self._call("POST", f"/subjects/{_name(subject)}", lambda r: r.lookup_schema(subject, asked))
         return int(found.schema_id or 0)
 
+    def has(self, subject: str, schema: Schema) -> bool:
+        try:
+            self.find(subject, schema)
+        except _NotFoundError:
+            return False
+        return True
+
     def register(self, subject: str, schema: Schema) -> int:
         new = RegistrySchema(json.dumps(schema), "AVRO")
         path = f"/subjects/{_name(subject)}/versions"
@@ -324,7 +355,9 @@ class _Client:
         return _writer_schema(self._call("GET", f"/schemas/ids/{schema_id}", lambda r: r.get_schema(schema_id)))
 
     def subjects(self, schema_id: int) -> set[str | None]:
-        uses = self._call("GET", f"/schemas/ids/{schema_id}/versions", lambda r: r.get_schema_versions(schema_id))
+        # One that was deleted softly is still what old messages were written with.
+        path = f"/schemas/ids/{schema_id}/versions?deleted=true"
+        uses = self._call("GET", path, lambda r: r.get_schema_versions(schema_id, deleted=True))
         return {use.subject for use in uses}
 
     def _call(self, method: str, path: str, ask: Callable[[SchemaRegistryClient], T]) -> T:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from wardstream.settings import Settings
-from wardstream.watch import quarantine_rate
+from wardstream.watch import quarantine_rate, registry_look
 from wardstream.watch.finding import Finding, Look
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def _paused(dag_id: str) -> Finding:
 
 
 quarantined = quarantine_rate.look
-PLATFORM: tuple[Callable[[Settings], Look], ...] = (stream, transactions, days, dags)
+registry = registry_look.look
+PLATFORM: tuple[Callable[[Settings], Look], ...] = (stream, transactions, registry, days, dags)
 """All looks but that at the quarantine, which makes no DAG red."""
 
 
@@ -140,7 +141,9 @@ def findings_now(settings: Settings) -> list[Finding]:
 
     Without Airflow nothing builds days by a schedule, and no DAG can be paused.
     """
-    looks, failed = look_at(settings, [stream, transactions, *([days, dags] if settings.airflow else []), quarantined])
+    looks, failed = look_at(
+        settings, [stream, transactions, registry, *([days, dags] if settings.airflow else []), quarantined]
+    )
     for error in failed:
         log.debug("a look failed: %s", type(error).__name__)
     return [finding for look in looks for finding in look.found]
