@@ -141,9 +141,8 @@ def findings_now(settings: Settings) -> list[Finding]:
 
     Without Airflow nothing builds days by a schedule, and no DAG can be paused.
     """
-    looks, failed = look_at(
-        settings, [stream, transactions, registry, *([days, dags] if settings.airflow else []), quarantined]
-    )
+    of_airflow = (days, dags) if settings.airflow else ()
+    looks, failed = look_at(settings, [stream, transactions, registry, *of_airflow, quarantined])
     for error in failed:
         log.debug("a look failed: %s", type(error).__name__)
     return [finding for look in looks for finding in look.found]

@@ -27,8 +27,8 @@ def look(settings: Settings) -> Look:
 def _missing(subject: Subject) -> Finding:
     versions = ", ".join(f"v{version}" for version in subject.missing)
     said = (
-        f"subject {subject.name} lacks {versions}: somebody deleted it, or nobody registered it. Senders that look it up"
-        " cannot send; messages that were written with it are read on"
+        f"subject {subject.name} lacks {versions}: deleted, or never registered. Senders that look it up cannot send;"
+        " messages that were written with it are read on"
     )
     return Finding(f"registry:{subject.name}", said, None, RUNBOOK, "`wardstream contracts register`")
 
