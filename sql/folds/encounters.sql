@@ -2,6 +2,7 @@
 -- topics: admissions
 -- key: encounter_id
 -- days: admitted_at .. discharged_at
+-- ends: status, death_time, died_in_hospital, discharge_disposition, ward_now, care_unit_now
 SELECT q.*
 FROM touched
 CROSS JOIN LATERAL (

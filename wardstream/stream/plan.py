@@ -6,6 +6,7 @@ A fold file begins with a header in comments:
     -- topics: labs                          topics whose new facts touch the table
     -- key: lab_result_id                    the entity: a column of those histories and of the table's primary key
     -- days: observed_at                     instants that place a row on a day; a stay: admitted_at .. discharged_at
+    -- ends: status, died_in_hospital        of a stay, may be left out: what counts on its first and last day alone
 
 A line `-- include: NAME.sql` is replaced by folds/include/NAME.sql. A fold reads the temporary table
 `touched(key text)` and the parameter %(known_at)s. This module reads files and checks their form; it runs no SQL.
@@ -17,7 +18,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-HEADER = re.compile(r"^-- (topics|key|days): *(.+?) *$", re.MULTILINE)
+HEADER = re.compile(r"^-- (topics|key|days|ends): *(.+?) *$", re.MULTILINE)
+ENDS = re.compile(r"^-- ends:.*\n", re.MULTILINE)
 PROTOCOL_DIR = Path(__file__).parent / "sql" / "protocol"
 INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
 
@@ -35,6 +37,7 @@ class Fold:
     key: str
     days: tuple[str, ...]
     days_are_span: bool
+    ends: tuple[str, ...]
     query: str
 
 
@@ -69,8 +72,12 @@ def read_fold(path: Path) -> Fold:
     days = tuple(word.strip() for word in header["days"].split(".." if span else ","))
     if span and len(days) != 2:
         raise PlanError(f"{path}: '-- days:' names a stay as 'from .. to', two columns")
-    topics = tuple(word.strip() for word in header["topics"].split(","))
-    return Fold(path.stem, topics, header["key"], days, span, INCLUDE.sub(include, text))
+    if "ends" in header and not span:
+        raise PlanError(f"{path}: '-- ends:' is for a stay, whose '-- days:' has the form 'from .. to'")
+    topics, ends = (tuple(word.strip() for word in header.get(of, "").split(",")) for of in ("topics", "ends"))
+    # What the ends are changes no row of core, and so is no part of what a fold is known by.
+    query = INCLUDE.sub(include, ENDS.sub("", text))
+    return Fold(path.stem, topics, header["key"], days, span, ends if "ends" in header else (), query)
 
 
 def load_plan(sql_dir: Path, topics: list[str], protocol_dir: Path = PROTOCOL_DIR) -> Plan:

@@ -32,6 +32,14 @@ def test_days_are_instants_or_a_stay(tmp_path, days, columns, span):
     assert (fold.days, fold.days_are_span) == (columns, span)
 
 
+def test_the_ends_of_a_stay_are_read_and_are_no_part_of_the_query(tmp_path):
+    stay = HEADER.replace("seen_at", "a .. b")
+    fold = read_fold(fold_file(tmp_path, stay.replace("SELECT", "-- ends: c, d\nSELECT")))
+    assert (fold.ends, fold.query) == (("c", "d"), stay)
+    with pytest.raises(PlanError, match="is for a stay"):
+        read_fold(fold_file(tmp_path, HEADER.replace("SELECT", "-- ends: c, d\nSELECT")))
+
+
 @pytest.mark.parametrize("line", ["topics", "key", "days"])
 def test_an_incomplete_header_is_named(tmp_path, line):
     text = "".join(kept for kept in HEADER.splitlines(keepends=True) if not kept.startswith(f"-- {line}:"))
