@@ -103,6 +103,7 @@ class Situation:
     fruitless_starts: int
     generations_since_request: int
     recent_starts: int
+    loop_age: float | None
     committed_since_fourth_start: bool
     batches: int
     sessions: int
@@ -319,9 +320,7 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
     if now.blocked:
         return [finding("blocked", f"the stream is held by what it found: {_seen(now)}", now.age, BLOCKED_RUNBOOK)]
     if now.loops:
-        return [
-            finding("crash_loop", f"the stream is started again and again: {_seen(now)}", now.commit_age or now.age)
-        ]
+        return [finding("crash_loop", f"the stream is started again and again: {_seen(now)}", now.loop_age)]
     if now.frozen:
         return [finding("driver_silent", f"the stream's driver is frozen: {_seen(now)}", now.driver_silence)]
     if now.nobody:

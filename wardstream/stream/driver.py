@@ -389,7 +389,6 @@ def _stream(
 ) -> int:
     threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
     spark = open_session()
-    spark.sparkContext.setLogLevel("WARN")
     queries = [start_query(spark, driver.settings, start, driver) for start in starts]
     driver.lease.say("running")
     log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))

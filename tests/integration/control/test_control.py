@@ -424,6 +424,23 @@ def test_drivers_that_die_one_after_the_other_are_found(ward):
     lease.release()
 
 
+def test_a_crash_loop_is_counted_from_its_first_start(ward):
+    """Not from the last commit, a quiet night before, and not from the tenth start ago."""
+    lease = Lease(ward.settings, "main")
+    lease.take()
+    lease._conn.close()
+    ward.sql("UPDATE ops.streams SET last_commit_at = now() - interval '8 hours', recent_starts = '{}'")
+    starts = []
+    for _ in range(14):
+        lease = Lease(ward.settings, "main")
+        lease.take()
+        starts.append(ward.one("SELECT started_at FROM ops.streams"))
+        lease._conn.close()
+    (found,) = findings(ward.settings)
+    assert found.code == "crash_loop" and abs((found.since - starts[0]).total_seconds()) < 0.1
+    assert ward.one("SELECT cardinality(recent_starts) FROM ops.streams") == 10
+
+
 def test_restarts_that_were_asked_for_are_no_crash_loop(ward):
     for _ in range(6):
         lease = Lease(ward.settings, "main")

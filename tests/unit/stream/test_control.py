@@ -34,6 +34,7 @@ RUNNING = Situation(
     fruitless_starts=0,
     generations_since_request=1,
     recent_starts=1,
+    loop_age=None,
     committed_since_fourth_start=False,
     batches=0,
     sessions=2,

@@ -52,6 +52,9 @@ SELECT
     coalesce(s.fruitless_starts, 0) AS fruitless_starts,
     coalesce(s.generation, 0) - c.generation_at_request AS generations_since_request,
     (SELECT count(*) FROM unnest(s.recent_starts) AS t (at) WHERE t.at > m.at - interval '5 minutes') AS recent_starts,
+    extract(EPOCH FROM m.at - (
+        SELECT min(t.at) FROM unnest(s.recent_starts) AS t (at) WHERE t.at > coalesce(s.last_commit_at, '-infinity')
+    ))::float8 AS loop_age,
     coalesce(s.last_commit_at > s.recent_starts[4], false) AS committed_since_fourth_start,
     (
         SELECT count(DISTINCT latest.commit_seq) FROM latest
