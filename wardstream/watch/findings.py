@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from wardstream.settings import Settings
 from wardstream.watch import quarantine_rate, registry_look
+from wardstream.watch import senders as senders_look
 from wardstream.watch.finding import Finding, Look
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def _paused(dag_id: str) -> Finding:
 
 quarantined = quarantine_rate.look
 registry = registry_look.look
-PLATFORM: tuple[Callable[[Settings], Look], ...] = (stream, transactions, registry, days, dags)
+senders = senders_look.look
+PLATFORM: tuple[Callable[[Settings], Look], ...] = (stream, transactions, registry, senders, days, dags)
 """All looks but that at the quarantine, which makes no DAG red."""
 
 
@@ -142,7 +144,7 @@ def findings_now(settings: Settings) -> list[Finding]:
     Without Airflow nothing builds days by a schedule, and no DAG can be paused.
     """
     of_airflow = (days, dags) if settings.airflow else ()
-    looks, failed = look_at(settings, [stream, transactions, registry, *of_airflow, quarantined])
+    looks, failed = look_at(settings, [stream, transactions, registry, senders, *of_airflow, quarantined])
     for error in failed:
         log.debug("a look failed: %s", type(error).__name__)
     return [finding for look in looks for finding in look.found]

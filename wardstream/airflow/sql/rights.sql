@@ -39,7 +39,7 @@ of_relations AS (
         WHEN relation.schema <> 'ops' THEN '{}'
         WHEN relation.relname IN ('facility', 'folds') THEN '{SELECT}'
         WHEN relation.relname IN (
-            'streams', 'ledger', 'day_versions', 'day_builds', 'alerts', 'stream_control'
+            'streams', 'ledger', 'senders', 'day_versions', 'day_builds', 'alerts', 'stream_control'
         ) THEN '{SELECT,INSERT,UPDATE}'
         WHEN relation.relname = 'stale_days' THEN '{SELECT,INSERT,UPDATE,DELETE}'
         ELSE '{SELECT,INSERT}'
