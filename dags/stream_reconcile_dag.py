@@ -41,14 +41,16 @@ def stream_reconcile() -> None:
     @task(retries=1)
     def stream_as_desired() -> None:
         """Fails with everything that is not as it should be."""
+        from wardstream.watch.finding import worded
         from wardstream.watch.findings import PLATFORM, look_at
 
         looks, failed = look_at(get_settings(), PLATFORM)
         say(look.unknown for look in looks if look.unknown)
         # A run in which a look failed is told as a failed DAG, too.
         tell_findings(looks, None if failed else run_of("stream_reconcile_dag", get_current_context()["run_id"]))
-        found = [finding for look in looks for finding in look.found]
-        said = "; ".join(f"{one.said} ({one.code}: docs/runbooks/{one.runbook})" for one in found)
+        found = [finding for look in looks for finding in look.found if finding.red]
+        said = "; ".join(map(worded, found))
+        say(worded(one) for look in looks for one in look.found if not one.red)
         if failed:
             say([said] if found else [])
             with plain_errors():

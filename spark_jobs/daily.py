@@ -23,7 +23,7 @@ from wardstream.daily.orphan import end_with_starter
 from wardstream.daily.spark import NoJdbcAddressError, session
 from wardstream.daily.stale import Range, RangeError
 from wardstream.database.connection import MissingTable
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 from wardstream.logs import configure_logging
 from wardstream.settings import get_settings
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from wardstream.database.connection import PoolerBetween
-from wardstream.logs import configure_logging
+from wardstream.logs import configure_logging, keep_values_out
 from wardstream.settings import AddressError, Settings, get_settings
 from wardstream.stream.turn import STREAM, ControlMissing, stop_on_signals, wait_for_turn
 from wardstream.watch import metrics
@@ -52,7 +52,7 @@ def session(settings: Settings) -> SparkSession:
     java_options = (
         f'-Xss16m -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
     )
-    return (
+    spark = (
         SparkSession.builder.appName("wardstream-stream")
         .master(settings.spark_master)
         .config("spark.jars", settings.spark_jars)
@@ -72,6 +72,9 @@ def session(settings: Settings) -> SparkSession:
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
         .getOrCreate()
     )
+    spark.sparkContext.setLogLevel("WARN")
+    keep_values_out(spark)  # the driver says what failed
+    return spark
 
 
 def read(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:

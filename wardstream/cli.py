@@ -24,7 +24,7 @@ from wardstream.database.connection import PoolerBetween, connect
 from wardstream.database.migrate import migrate as apply_migrations
 from wardstream.database.migrate import rollback, to_take_back
 from wardstream.database.migration_errors import MigrationFailedError
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import TopicMissing
 from wardstream.kafka.client import KafkaRefused
 from wardstream.kafka.health import listens

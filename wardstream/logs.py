@@ -9,6 +9,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+QUOTING = ("executor.Executor", "scheduler.TaskSetManager")
+"""Spark's loggers that give the text of a task's error, with the value at fault in it."""
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -22,3 +29,11 @@ def configure_logging(level: int = logging.INFO) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # it logs its traceback and raises as well: who calls it says what that means
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
+
+
+def keep_values_out(spark: SparkSession) -> None:
+    """Switch off what quotes values in Spark's log and in PySpark's; whoever runs the query says what failed."""
+    logging.getLogger("SQLQueryContextLogger").disabled = True
+    log4j = spark._jvm.org.apache.logging.log4j
+    for name in QUOTING:
+        log4j.core.config.Configurator.setLevel(f"org.apache.spark.{name}", log4j.Level.OFF)

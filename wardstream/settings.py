@@ -242,6 +242,7 @@ class Settings(BaseSettings):
     smtp_starttls: bool = False
     alert_quarantine_rate: float = Field(default=0.01, gt=0, le=1, description="Share of an hour's messages.")
     alert_quarantine_hours: float = Field(default=24.0, gt=0, description="A message may wait in quarantine so long.")
+    alert_silent_hours: float = Field(default=6.0, gt=0, description="No sender is called silent before so long.")
 
     @field_validator("facility_timezone")
     @classmethod

@@ -2,6 +2,7 @@
 -- topics: admissions
 -- key: encounter_id
 -- days: admitted_at .. discharged_at
+-- ends: status, death_time, died_in_hospital, discharge_disposition, ward_now, care_unit_now
 -- column status: open, discharged, cancelled (the admission was cancelled) or unconfirmed (no admission seen yet).
 -- column admitted_at: Admission, UTC; null where none holds. Its calendar day depends on the zone of the session that asks: group
 --     by admitted_day of mart.admissions.

@@ -23,6 +23,7 @@ from tests.e2e.hospital import Hospital, wait_for
 from tests.e2e.test_kills import held_at_the_end_of_a_commit
 from wardstream import stack
 from wardstream.kafka.topics import create_topics
+from wardstream.proof.verify import verify
 from wardstream.stack import manager, parts
 from wardstream.stack.parts import kafka
 from wardstream.stream import gaps
@@ -319,14 +320,31 @@ def test_a_schema_id_that_means_something_else_stops_the_stream(ward: Hospital) 
     ward.verified()
 
 
-def test_a_schema_id_that_the_registry_lost_quarantines_nothing(ward: Hospital) -> None:
-    """Last, since the registry gives the schema another id afterwards."""
+def test_a_schema_id_that_the_registry_lost_is_read_on(ward: Hospital) -> None:
+    """Deleted for good, as a restart and a new batch find it; verify has a note, and no finding a message."""
     quarantined = ward.rows("SELECT count(*) FROM ops.quarantine")
+    number = ward.rows("SELECT schema_id FROM ops.schema_ids WHERE topic = 'patients'")[0][0]
     for query in ("", "?permanent=true"):
         call(ward, "DELETE", f"/subjects/patients-value{query}")
-    ward.must("stream", "restart", "--no-wait")
-    assert "of topic patients, and the registry no longer has it there" in blocked(ward, "schema id")
+    write_again(ward, "patients", number)
+    ward.must("stream", "restart")
+    write_again(ward, "patients", number)
+    lost = f"schema id {number} was met in messages of topic patients, and the registry no longer has it there"
+    assert [note for note in ward.verified().notes if lost in note]
     assert ward.rows("SELECT count(*) FROM ops.quarantine") == quarantined
+
+    with ward.connect() as conn:  # as if the version that means the same had been taken back
+        conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint + 1 WHERE topic = 'patients'")
+    (found,) = verify(ward.settings, 10).findings
+    assert f"committed messages carry schema id {number}, a version that schemas/patients/value no longer has" in found
+    with ward.connect() as conn:
+        conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint - 1 WHERE topic = 'patients'")
+
+    assert "registry:patients-value" in ward.cli("status").stdout
+    ward.must("contracts", "register")
+    assert "registry:patients-value" not in ward.cli("status").stdout
+    ward.must("replay", "sample")
+    ward.verified()
 
 
 def call(ward: Hospital, method: str, path: str, body: Any = None) -> Any:

@@ -98,7 +98,7 @@ def test_from_bootstrap_to_a_commit_without_superuser(bare: Settings, makes_data
     lease = Lease(bare, "main")
     lease.take()
     request(bare, "stop", "a test")
-    assert situation(bare).held
+    assert situation(bare).leased
     lease.release()
     bench = Bench(bare)
     assert bench.commit(lab("a", "resulted", 1)).stored.total() == 1

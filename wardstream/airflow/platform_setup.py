@@ -12,6 +12,7 @@ from collections.abc import Callable
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 
+from wardstream.daily.marts import load_marts
 from wardstream.database.check import check_database
 from wardstream.database.connection import beside, connect, scalar
 from wardstream.database.migrate import migrate
@@ -81,9 +82,9 @@ def apply_schemas(settings: Settings) -> list[str]:
 
 def check_roles(settings: Settings) -> list[str]:
     """What was checked of the three roles, in words; SetupError where one is missing, shut out, or may too much."""
-    text = beside(__file__, "rights")
+    built = [mart.table for mart in load_marts(settings.sql_dir)]
     with connect(settings.owner_url, "wardstream setup") as conn:
-        wrong = [str(row[0]) for row in conn.execute(text)]
+        wrong = [str(row[0]) for row in conn.execute(beside(__file__, "rights"), {"built": built})]
     if wrong:
         raise SetupError(
             f"rights in PostgreSQL: {'; '.join(wrong)}. Missing roles and logins: `wardstream up` makes those of the "

@@ -118,7 +118,7 @@ def plain_errors(runbook: str = RUNBOOK) -> Iterator[None]:
     from wardstream.daily.stale import RangeError
     from wardstream.database.locks import NOT_SET_UP
     from wardstream.database.migration_errors import MigrationFailedError
-    from wardstream.database.prepare import PlanError
+    from wardstream.database.plan_error import PlanError
     from wardstream.kafka.broker import TopicMissing
     from wardstream.kafka.client import KafkaRefused
     from wardstream.kafka.topics import TopicConflict, TopicError

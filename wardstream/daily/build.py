@@ -36,7 +36,7 @@ from wardstream.daily.stale import Range, definition_of, stale_days
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.copy import copy
 from wardstream.database.facility import Facility, read_facility
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 from wardstream.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from psycopg import sql
 
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.database.connection import Connection, MissingTable, columns_of, primary_key_of
-from wardstream.database.prepare import PlanError, compare_columns, relations_of, result_of
+from wardstream.database.plan_error import PlanError
+from wardstream.database.prepare import compare_columns, relations_of, result_of
 
 ALWAYS = "ops.facility"
 """A change of it makes every day stale: what reads it need not say so."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.database.comments import ITSELF, set_comments
 from wardstream.database.connection import Connection, MissingTable, columns_of
-from wardstream.database.prepare import PlanError, compare_columns
+from wardstream.database.plan_error import PlanError
+from wardstream.database.prepare import compare_columns
 
 
 def apply_mart_comments(conn: Connection, sql_dir: Path) -> list[str]:

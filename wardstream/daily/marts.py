@@ -21,7 +21,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 
 DAYS = re.compile(r"^-- days: *(.+?) *$", re.MULTILINE)
 NAME = r"^[a-z_][a-z0-9_]*$"

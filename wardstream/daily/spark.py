@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -31,7 +30,9 @@ from wardstream.daily.marts import Mart, Read
 from wardstream.daily.runs import number, on_days, share, touching_days
 from wardstream.database.connection import Connection, trusted
 from wardstream.database.facility import Facility
-from wardstream.database.prepare import PlanError, compare_columns
+from wardstream.database.plan_error import PlanError
+from wardstream.database.prepare import compare_columns
+from wardstream.logs import keep_values_out
 from wardstream.settings import Settings
 
 DRIVER = "org.postgresql.Driver"
@@ -82,10 +83,7 @@ def session(settings: Settings) -> SparkSession:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    # Both quote the value at fault; PySpark's is JSON of 12,000 characters. `wardstream.daily.build` says what failed.
-    logging.getLogger("SQLQueryContextLogger").disabled = True
-    log4j = spark._jvm.org.apache.logging.log4j
-    log4j.core.config.Configurator.setLevel("org.apache.spark.executor.Executor", log4j.Level.OFF)
+    keep_values_out(spark)  # `wardstream.daily.build` says what failed
     return spark
 
 

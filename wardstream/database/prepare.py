@@ -10,16 +10,13 @@ import psycopg
 from psycopg import sql
 
 from wardstream.database.connection import Connection, trusted
+from wardstream.database.plan_error import PlanError
 
 REFUSED = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
 """A fault of the text; others are of the server."""
 TYPES = (
     "SELECT name, format_type(oid, modifier) FROM unnest(%s::text[], %s::oid[], %s::int[]) AS c (name, oid, modifier)"
 )
-
-
-class PlanError(Exception):
-    """A SQL file has not the form that it must have; the message names file, line and what to write."""
 
 
 def result_of(

@@ -8,7 +8,7 @@ In one snapshot of the database, with the topics' ends taken before it:
     3. core equals the refold of history, in both directions
     4. received = stored + duplicates + quarantined, as counted by the commits and as counted now
     5. PostgreSQL's durability settings are on, and the topics keep the broker's clock
-    6. no transaction hangs and holds back what comes after it in Kafka
+    6. no transaction hangs and holds back what comes after it in Kafka, and no topic waits for a deployment
 
 A finding names topic, partition and offset, or table and key. The database is not changed.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -30,11 +31,13 @@ from wardstream.database.scratch import Scratch
 from wardstream.kafka.broker import HELD_RUNBOOK, Broker, Extent, Held, SendersClock
 from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
-from wardstream.registry.client import SchemaSource
 from wardstream.settings import Settings
+from wardstream.stream import schema_ids
 from wardstream.stream.commit import create_staged
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
-from wardstream.stream.lag import read_ledger
+from wardstream.stream.held import HELD_RUNBOOK as NOT_DEPLOYED_RUNBOOK
+from wardstream.stream.held import HeldTopic, held_now, why
+from wardstream.stream.lag import lag_of, read_ledger
 from wardstream.stream.plan import WHERE_FOUND, Plan, load_plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import QUARANTINE
@@ -44,6 +47,7 @@ log = logging.getLogger(__name__)
 
 SHOWN = 20  # findings of one kind that are listed one by one
 SILENT_SECONDS = 3.0
+REGISTRY_SECONDS = 20.0
 BEHIND = "is the stream running (`wardstream status`)?"
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -107,8 +111,8 @@ def _wait(settings: Settings, conn: Connection, extents: list[Extent], seconds: 
     begun = time.monotonic()
     said = False
     while True:
-        ledger = read_ledger(conn)
-        if all(ledger.get((e.topic_id, e.partition), -1) >= e.end for e in extents):
+        ledger, waiting = read_ledger(conn), held_now(conn)
+        if all(ledger.get((e.topic_id, e.partition), -1) >= e.end for e in extents if e.topic not in waiting):
             return ""
         purpose = read_purpose(conn)
         if purpose is not None and purpose.waits_on_purpose(purpose.waiting_pid):
@@ -147,12 +151,15 @@ class _Verification:
         self.contracts = contracts
         self.plan: Plan = load_plan(settings.sql_dir, self.contracts)
         self.report = Report()
+        self._unread: Counter[tuple[str, int]] = Counter()
+        self._waiting: dict[str, HeldTopic] = held_now(conn)
 
     def run(self) -> Report:
         ledger = read_ledger(self.conn)
         self._check_durability()
         self._check_clock()
         self._check_open_transactions()
+        self._check_waiting(ledger)
         for extent in self.extents:
             done = ledger.get((extent.topic_id, extent.partition))
             self._check_ranges(extent, done)
@@ -201,10 +208,17 @@ class _Verification:
         lost = [f"topic id {i} partition {p}" for i, p in sorted(ledger.keys() - known)]
         self.report.find("is in the ledger and no longer on the broker", lost)
 
+    def _check_waiting(self, ledger: Mapping[tuple[str, int], int]) -> None:
+        lag = lag_of(self.extents, ledger)
+        self.report.findings += [
+            f"{why(topic, replace(held, lag=lag.get(topic, {})))}; see {NOT_DEPLOYED_RUNBOOK}"
+            for topic, held in self._waiting.items()
+        ]
+
     def _check_ranges(self, extent: Extent, done: int | None, which: str = "") -> None:
         """Ranges and accepted gaps tile [first readable offset, ledger), and the ledger has reached the end."""
         where = f"topic {extent.topic} partition {extent.partition}{which}"
-        if done is None or done < extent.end:
+        if extent.topic not in self._waiting and (done is None or done < extent.end):
             behind = "nothing committed yet" if done is None else f"committed up to offset {done}"
             self.report.findings.append(f"{where}: {behind} of {extent.end}; {self.why_behind}")
         end = self.later.get((extent.topic_id, extent.partition), extent.end)
@@ -229,7 +243,10 @@ class _Verification:
 
     def _read_again(self, ledger: Mapping[tuple[str, int], int]) -> None:
         self._create_tables()
-        judge = Judge(self.contracts, SchemaSource(self.settings))
+        learnt = schema_ids.learn(self.settings, self.contracts, REGISTRY_SECONDS)
+        self.report.notes += [f"{schema_ids.gone(*one)}; read as it was met" for one in learnt.gone]
+        self.report.findings += [f"{schema_ids.changed(*one)}; read as it was met" for one in learnt.changed]
+        judge = Judge(self.contracts, learnt.source)
         schema = judged_schema(self.contracts)
         ids = {extent.topic: extent.topic_id for extent in self.extents}
         for extent in self.extents:
@@ -243,6 +260,11 @@ class _Verification:
                 self._place(extent, judged, ids)
         self.conn.execute("ANALYZE placed")
         self._report_faults()
+        self.report.findings += [
+            f"topic {topic}: {messages} committed messages carry schema id {schema_id}, a version that"
+            f" schemas/{topic}/value no longer has: they are there, what they say was not compared"
+            for (topic, schema_id), messages in sorted(self._unread.items())
+        ]
         for extent in self.extents:
             self._tally(extent, ledger)
         self._check_unclaimed()
@@ -263,6 +285,7 @@ class _Verification:
     def _place(self, extent: Extent, judged: pa.Table, ids: Mapping[str, str]) -> None:
         """Find one chunk of messages in the database, and write down where, with its fault if it has one."""
         found = sort_out(judged, self.contracts, ids)
+        self._place_unread(extent, found.waiting)
         rejects = [found.rejects]
         for topic, rows in found.events.items():
             accepted, refused = self._split_off_quarantined(extent, rows)
@@ -272,6 +295,14 @@ class _Verification:
         for rows in rejects:
             copy(self.conn, sql.Identifier("refused"), rows.select(list(QUARANTINE)))
         self.conn.execute(beside(__file__, "place_rejects"))
+
+    def _place_unread(self, extent: Extent, rows: pa.Table) -> None:
+        """Messages that were committed, and of which no deployed version is left: found by their place alone."""
+        if rows.num_rows:
+            self._unread.update((extent.topic, one) for one in rows["schema_id"].to_pylist())
+            query = beside(__file__, "place_unread").format(history=sql.Identifier("history", extent.topic))
+            at = {"topic_id": extent.topic_id, "partition": extent.partition, "offsets": rows["offset"].to_pylist()}
+            self.conn.execute(query, at)
 
     def _split_off_quarantined(self, extent: Extent, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """What PostgreSQL refused at the time, or a registry or contract of that day, is looked for in quarantine."""

@@ -27,7 +27,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord
-from wardstream.contracts.model import Schema, load_contracts
+from wardstream.contracts.model import Contract, Schema, load_contracts
 from wardstream.settings import Settings
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it has a line for each request
@@ -102,6 +102,10 @@ class WriterSchema:
     fingerprint: int
     """Of its meaning (see `avro_tree.fingerprint`), a signed 64-bit integer."""
 
+    def is_deployed(self, contract: Contract) -> bool:
+        """Whether a version of the contract means the same."""
+        return self.fingerprint in {fingerprint(schema) for schema in contract.versions.values()}
+
 
 def register_all(settings: Settings, patience_seconds: float = 20.0, mend: bool = False) -> Registration:
     """Register every version of every contract in order, its subject under FULL_TRANSITIVE; repeatable.
@@ -126,6 +130,30 @@ def register_all(settings: Settings, patience_seconds: float = 20.0, mend: bool 
             _register(client, contract.subject, version, schema) for version, schema in contract.versions.items()
         ]
     return Registration(tuple(schemas), tuple(levels_set), overridden)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A subject of ours as the registry has it now."""
+
+    name: str
+    level: str | None
+    """Its own compatibility; None where it has none."""
+    missing: tuple[int, ...]
+    """Versions of the contract that are not, or no longer, registered."""
+
+
+def subjects_now(settings: Settings, patience_seconds: float) -> list[Subject]:
+    """What the registry has of our subjects; changes nothing. RegistryUnavailableError after that patience."""
+    client = _Client(Access.of(settings), patience_seconds)
+    return [
+        Subject(
+            contract.subject,
+            _own_level(client, contract.subject),
+            tuple(v for v, schema in contract.versions.items() if not client.has(contract.subject, schema)),
+        )
+        for contract in load_contracts(settings.schemas_dir).values()
+    ]
 
 
 def _own_level(client: _Client, subject: str) -> str | None:
@@ -230,6 +258,10 @@ class SchemaSource:
                     if found is not None:
                         self._known[schema_id, topic] = found
 
+    def teach(self, schema_id: int, topic: str, schema: WriterSchema) -> None:
+        """From now on the id means this, whatever the registry says."""
+        self._known[schema_id, topic] = schema
+
     def lookup(self, schema_id: int, topic: str) -> WriterSchema:
         """The schema behind an id, whether or not a deployed contract has that version.
 
@@ -299,6 +331,13 @@ class _Client:
         found = self._call("POST", f"/subjects/{_name(subject)}", lambda r: r.lookup_schema(subject, asked))
         return int(found.schema_id or 0)
 
+    def has(self, subject: str, schema: Schema) -> bool:
+        try:
+            self.find(subject, schema)
+        except _NotFoundError:
+            return False
+        return True
+
     def register(self, subject: str, schema: Schema) -> int:
         new = RegistrySchema(json.dumps(schema), "AVRO")
         path = f"/subjects/{_name(subject)}/versions"
@@ -316,7 +355,9 @@ class _Client:
         return _writer_schema(self._call("GET", f"/schemas/ids/{schema_id}", lambda r: r.get_schema(schema_id)))
 
     def subjects(self, schema_id: int) -> set[str | None]:
-        uses = self._call("GET", f"/schemas/ids/{schema_id}/versions", lambda r: r.get_schema_versions(schema_id))
+        # One that was deleted softly is still what old messages were written with.
+        path = f"/schemas/ids/{schema_id}/versions?deleted=true"
+        uses = self._call("GET", path, lambda r: r.get_schema_versions(schema_id, deleted=True))
         return {use.subject for use in uses}
 
     def _call(self, method: str, path: str, ask: Callable[[SchemaRegistryClient], T]) -> T:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from wardstream.contracts.model import Contract
 from wardstream.database.connection import Connection, MissingTable, columns_of, types_of
-from wardstream.database.prepare import PlanError, compare_columns, result_of
+from wardstream.database.plan_error import PlanError
+from wardstream.database.prepare import compare_columns, result_of
 from wardstream.database.scratch import Scratch
 from wardstream.stream.commit import create_staged
 from wardstream.stream.plan import WHERE_FOUND, Fold, Plan

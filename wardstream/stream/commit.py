@@ -185,7 +185,16 @@ class Committer:
                 self._quarantine(rows, seq)
             self.conn.execute(trusted(self.plan.protocol["raise_day_versions"]), {"seq": seq})
             self._record_ranges(batch, outcome, seq)
+            self._note_senders(batch)
         return outcome
+
+    def _note_senders(self, batch: Batch) -> None:
+        """When each sender's events came, for whoever looks whether one has fallen silent."""
+        statement = trusted(self.plan.protocol["note_sender"])
+        figures = [("broker_time", "count"), ("broker_time", "min"), ("broker_time", "max")]
+        for topic, rows in batch.events.items():
+            for sender in rows.group_by("source").aggregate(figures).to_pylist():
+                self.conn.execute(statement, {"topic": topic, **sender})
 
     def close(self) -> None:
         """End the session, and with it whatever an attempt that failed has left: locks, and rows nobody sees."""

@@ -20,6 +20,7 @@ from wardstream.database.connection import beside, connect, scalar
 from wardstream.database.locks import lock_requests
 from wardstream.kafka.broker import Broker
 from wardstream.settings import Settings
+from wardstream.stream.held import HELD_RUNBOOK, read_held, why
 from wardstream.stream.lag import Lag, total
 from wardstream.stream.lease import SESSIONS, session_name
 from wardstream.stream.start import BLOCKED_RUNBOOK
@@ -94,16 +95,18 @@ class Situation:
     blocked_by: str | None
     lag: Lag | None
     behind_since: Mapping[str, str] | None
+    held: Mapping[str, Any] | None
     since_restart: bool
     caught_up: bool
     has_committed: bool
     fruitless_starts: int
     generations_since_request: int
     recent_starts: int
+    loop_age: float | None
     committed_since_fourth_start: bool
     batches: int
     sessions: int
-    held: bool
+    leased: bool
     heartbeat_age: float | None
     waiting_age: float | None
     age: float | None
@@ -121,7 +124,7 @@ class Situation:
     @property
     def gone(self) -> bool:
         """No driver is there: nobody holds the stream, and PostgreSQL has no session of one."""
-        return not self.held and self.sessions == 0
+        return not self.leased and self.sessions == 0
 
     @property
     def frozen(self) -> bool:
@@ -267,6 +270,7 @@ def _seen(now: Situation) -> str:
         if now.caught_up:
             said.append("since then it was up to date")
         said.append(f"lag {now.lag_total if now.lag_total is not None else 'not known yet'}")
+    said += [why(topic, held) for topic, held in read_held(now.held).items()]
     return "; ".join(said)
 
 
@@ -287,7 +291,16 @@ def _advice(now: Situation, reached: bool) -> str:
 def findings(settings: Settings, stream: str = STREAM) -> list[Finding]:
     """What is not as it should be; empty when all is as asked, also when the stream does not run on purpose."""
     freshness = {topic: c.freshness_seconds for topic, c in load_contracts(settings.schemas_dir).items()}
-    return look_for_faults(situation(settings, stream), freshness)
+    now = situation(settings, stream)
+    return look_for_faults(now, freshness) + held_topics(now)
+
+
+def held_topics(now: Situation) -> list[Finding]:
+    """One finding for each topic that waits for a deployment, whatever else is wrong, driver or none."""
+    return [
+        Finding(f"held:{topic}", why(topic, held), HELD_RUNBOOK, datetime.fromisoformat(held.since))
+        for topic, held in read_held(now.held).items()
+    ]
 
 
 def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Finding]:
@@ -305,9 +318,7 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
     if now.blocked:
         return [finding("blocked", f"the stream is held by what it found: {_seen(now)}", now.age, BLOCKED_RUNBOOK)]
     if now.loops:
-        return [
-            finding("crash_loop", f"the stream is started again and again: {_seen(now)}", now.commit_age or now.age)
-        ]
+        return [finding("crash_loop", f"the stream is started again and again: {_seen(now)}", now.loop_age)]
     if now.frozen:
         return [finding("driver_silent", f"the stream's driver is frozen: {_seen(now)}", now.driver_silence)]
     if now.nobody:
@@ -332,6 +343,7 @@ def look_for_faults(now: Situation, freshness: Mapping[str, float]) -> list[Find
         # What waited while the stream stood still on purpose is given the time to be read.
         if now.lag
         and topic in freshness
+        and topic not in (now.held or {})
         and sum(now.lag.get(topic, {}).values())
         and now.request_age > freshness[topic]
     ]

@@ -1,7 +1,8 @@
 """From Kafka records to judged events, on Spark's executors: Arrow batches in, Arrow batches out.
 
 Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated.
-A message at fault leaves with a reason and no event; a registry that does not answer fails the task, and Spark's
+A message at fault leaves with a reason and no event. One whose schema is registered and not deployed here leaves with
+NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the task, and Spark's
 batch with it, so that nobody's message is refused for it. The same functions serve `wardstream verify`.
 """
 
@@ -14,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.canonical import Event
 from wardstream.contracts.codec import BadRecord, Decoder, split
 from wardstream.contracts.model import Contract
@@ -42,12 +42,12 @@ VERDICT = [
 ]
 
 
+NOT_DEPLOYED = "not_deployed"
+"""In the place of a reason: the schema is registered, and this deployment's contracts lack that version."""
+
+
 class JudgeFailedError(Exception):
     """A defect of ours or a missing part of the environment, told without the text that could quote an event."""
-
-
-class SchemaNotDeployedError(Exception):
-    """A message was written with a registered version of its schema that this deployment's contracts lack."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,20 @@ class Judge:
 
     contracts: Mapping[str, Contract]
     source: SchemaSource
-    _decoders: dict[tuple[int, str], tuple[int, Decoder]] = field(default_factory=dict, repr=False)
+    _decoders: dict[tuple[int, str], tuple[int, Decoder | None]] = field(default_factory=dict, repr=False)
     _validators: dict[str, Validator] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"contracts": self.contracts, "source": self.source, "_decoders": {}, "_validators": {}}
 
     def __call__(self, topic: str, value: bytes | None, broker_time_us: int) -> Judged:
-        """Judge one message.
-
-        RegistryUnavailableError and SchemaNotDeployedError say nothing about the message: try again later.
-        """
+        """Judge one message. RegistryUnavailableError says nothing about it: try again later."""
         schema_id = meaning = None
         try:
             schema_id, body = split(value)
             meaning, decoder = self._decoder(schema_id, topic)
+            if decoder is None:
+                return Judged(schema_id, meaning, reason=NOT_DEPLOYED)
             event = decoder.decode(body)
             digest = decoder.content_hash(event)
             reason = self._validator(topic)(event, broker_time_us)
@@ -93,17 +92,13 @@ class Judge:
             event.update(decoder.canonical.texts(event, decoder.json_fields))
         return Judged(schema_id, meaning, digest, event=event)
 
-    def _decoder(self, schema_id: int, topic: str) -> tuple[int, Decoder]:
+    def _decoder(self, schema_id: int, topic: str) -> tuple[int, Decoder | None]:
+        """What the id means, and what reads it; None where no deployed version means the same."""
         known = self._decoders.get((schema_id, topic))
         if known is None:
             written = self.source.lookup(schema_id, topic)
-            deployed = {fingerprint(schema) for schema in self.contracts[topic].versions.values()}
-            if written.fingerprint not in deployed:
-                raise SchemaNotDeployedError(
-                    f"topic {topic}: messages carry schema id {schema_id}, a version that schemas/{topic}/value lacks; "
-                    "deploy the contract and its migration, then start the stream again; nothing is lost meanwhile"
-                )
-            known = self._decoders[schema_id, topic] = (written.fingerprint, Decoder(written.schema))
+            decoder = Decoder(written.schema) if written.is_deployed(self.contracts[topic]) else None
+            known = self._decoders[schema_id, topic] = (written.fingerprint, decoder)
         return known
 
     def _validator(self, topic: str) -> Validator:
@@ -131,7 +126,7 @@ def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator
         for batch in batches:
             try:
                 yield _judge_batch(judge, schema, batch)
-            except (RegistryUnavailableError, SchemaNotDeployedError):
+            except RegistryUnavailableError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
                 # Spark logs what a task raises, and the text of a conversion error can quote a value.
@@ -170,11 +165,15 @@ def _struct(contract: Contract, events: list[Event | None]) -> pa.Array:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Judged messages in the form the commit takes: events by topic, rejects, schema ids met."""
+    """Judged messages in the form the commit takes: events by topic, rejects, schema ids met.
+
+    `waiting`: topic, partition, offset and schema id of those that are NOT_DEPLOYED. They are in none of the others.
+    """
 
     events: dict[str, pa.Table]
     rejects: pa.Table
     schema_ids: frozenset[tuple[int, str, int]]
+    waiting: pa.Table
 
 
 def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Mapping[str, str]) -> Sorted:
@@ -182,6 +181,9 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
     judged = judged.sort_by([("topic", "ascending"), ("partition", "ascending"), ("offset", "ascending")])
     ids = pa.array([topic_ids[topic] for topic in judged["topic"].to_pylist()], pa.string())
     judged = judged.append_column("topic_id", ids)
+    waits = pc.fill_null(pc.equal(judged["reason"], NOT_DEPLOYED), False)
+    waiting = judged.filter(waits).select(["topic", "topic_id", "partition", "offset", "schema_id"])
+    judged = judged.filter(pc.invert(waits))
     good = pc.is_null(judged["reason"])
     events = {}
     for topic, contract in contracts.items():
@@ -195,6 +197,7 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
         events,
         judged.filter(pc.invert(good)).select(where),
         frozenset((one["schema_id"], one["topic"], one["fingerprint"]) for one in distinct),
+        waiting,
     )
 
 

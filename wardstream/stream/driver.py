@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -31,7 +32,7 @@ from tenacity import (
 from wardstream.contracts.model import ContractError, load_contracts
 from wardstream.database.connection import Connection, MissingTable, PoolerBetween, connect, scalar
 from wardstream.database.locks import NOT_SET_UP
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
@@ -39,6 +40,7 @@ from wardstream.stream.check import check_plan
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
 from wardstream.stream.decode import Sorted, sort_out
 from wardstream.stream.gaps import written_over
+from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
 from wardstream.stream.lag import lag_of, read_ledger, total
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import load_plan
@@ -59,7 +61,7 @@ CANNOT_START = (
     *(psycopg.OperationalError, *NOT_SET_UP, psycopg.errors.UndefinedColumn),
 )
 # Servers that do not answer, and what only a person can decide: the driver looks again until it is otherwise.
-NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError)
+NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError, AllHeld)
 STOPPED_BY = (BrokerChanged, TopicMissing, SendersClock)
 # Errors whose text is ours and never quotes an event.
 OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
@@ -107,7 +109,13 @@ class Driver:
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)
         ids = {extent.topic: extent.topic_id for extent in extents}
-        groups = [(topic,) for topic in ids] if self.settings.stream_split else [tuple(ids)]
+        self.lease.held = still_held(self.lease.held, ids, self.contracts, self.source)
+        read = tuple(topic for topic in ids if topic not in self.lease.held)
+        if not read:
+            raise AllHeld("; ".join(why(topic, held) for topic, held in self.lease.held.items()))
+        for topic, held in self.lease.held.items():
+            log.warning("%s; it is left out until that version is deployed", why(topic, held))
+        groups = [(topic,) for topic in read] if self.settings.stream_split else [read]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         share = min(10**self.lease.fruitless_starts, SMALLEST_SHARE)
         most = max(1, self.settings.stream_max_offsets // len(groups) // share)
@@ -155,11 +163,26 @@ class Driver:
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
         found = sort_out(collect(), self.contracts, start.topic_ids)
+        if found.waiting.num_rows:
+            self._hold(found.waiting)
+            return None
         self._committing.add(start.topics)
         try:
             return self._commit(start, slices, found)
         finally:
             self._committing.discard(start.topics)
+
+    def _hold(self, waiting: pa.Table) -> None:
+        """Leave, so that the next driver reads the other topics. Nothing of this batch is committed, nothing lost."""
+        new = {
+            one["topic"]: HeldTopic(one["topic_id"], one["schema_id"], datetime.now(UTC).isoformat())
+            for one in reversed(waiting.to_pylist())  # of each topic the first message is what counts
+        }
+        self.lease.held = {**self.lease.held, **new}
+        for topic, held in new.items():
+            text = "topic %s: schema id %s is registered and not deployed here: beginning anew without that topic"
+            log.error(text, topic, held.schema_id)
+        self.stop_requested.set()
 
     def _commit(self, start: Start, slices: list[Slice], found: Sorted) -> Outcome | None:
         """Commit a batch, again and again while PostgreSQL or Kafka does not answer; None where it was committed."""
@@ -225,18 +248,22 @@ class Driver:
         extents = self.broker.extents()
         done = {(e.topic, e.partition): ledger.get((e.topic_id, e.partition), e.start) for e in extents}
         lag = lag_of(extents, ledger)
+        # A topic that is held up is no reason to think that this driver is behind, or does not get on.
+        held = {topic: replace(one, lag=lag.pop(topic, {})) for topic, one in self.lease.held.items()}
         now = datetime.now(UTC)
         due = {
             (e.topic, e.partition): int(
                 (now - timedelta(seconds=self.contracts[e.topic].freshness_seconds)).timestamp() * 1000
             )
             for e in extents
-            if any(lag[e.topic].values())
+            if any(lag.get(e.topic, {}).values())
         }
         late = {topic for (topic, p), offset in self.broker.offsets_at(extents, due).items() if done[topic, p] < offset}
         before = self.lease.behind_since
         self.lease.behind_since = {topic: before.get(topic, now.isoformat()) for topic in sorted(late)}
         self.lease.lag = lag
+        if held.keys() == self.lease.held.keys():  # and no batch has found another one meanwhile
+            self.lease.held = held
         if not due:
             self.lease.caught_up_at = asked_at
         self._show_progress(done)
@@ -368,7 +395,6 @@ def _stream(
 ) -> int:
     threading.Thread(target=driver.watch_lag, name="lag", daemon=True).start()
     spark = open_session()
-    spark.sparkContext.setLogLevel("WARN")
     queries = [start_query(spark, driver.settings, start, driver) for start in starts]
     driver.lease.say("running")
     log.info("running: %s", ", ".join(topic for start in starts for topic in start.topics))

@@ -14,7 +14,8 @@ from psycopg import sql
 from wardstream.contracts.model import Contract
 from wardstream.database.comments import ITSELF, Comments, set_comments
 from wardstream.database.connection import Connection, names, trusted, types_of
-from wardstream.database.prepare import PlanError, result_of
+from wardstream.database.plan_error import PlanError
+from wardstream.database.prepare import result_of
 from wardstream.database.scratch import Scratch
 from wardstream.stream.commit import create_staged, staged_of
 from wardstream.stream.plan import WHERE_FOUND, Plan

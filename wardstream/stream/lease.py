@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import asdict
 from datetime import datetime
 
 import psycopg
@@ -22,6 +23,7 @@ import psycopg
 from wardstream.database.connection import Connection, beside, connect, scalar
 from wardstream.database.locks import lock_commits
 from wardstream.settings import Settings
+from wardstream.stream.held import HeldTopic, read_held
 from wardstream.stream.lag import Lag
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Lease:
         self.lost: AnotherDriver | LeaseGone | None = None
         self.lag: Lag = {}
         self.behind_since: dict[str, str] = {}
+        self.held: dict[str, HeldTopic] = {}
         self.caught_up_at: datetime | None = None
         self._conn = self._connect()
         self._sessions: dict[Connection, int] = {}
@@ -81,7 +84,8 @@ class Lease:
             me = {"stream": self.stream, "pid": os.getpid(), "restarts": restarts}
             row = self._conn.execute(take, me).fetchone()
         assert row is not None
-        self.generation, self.fruitless_starts, self.behind_since = row
+        self.generation, self.fruitless_starts, self.behind_since, held = row
+        self.held = read_held(held)
         self._holds = True
         self.register(self._conn)
         log.info("generation %s of stream %s taken", self.generation, self.stream)
@@ -170,10 +174,10 @@ class Lease:
         """One heartbeat; AnotherDriver where the generation is no longer ours."""
         mine = self._conn.execute(
             "UPDATE ops.streams SET heartbeat_at = clock_timestamp(), state = %s, blocked_by = %s, lag = %s,"
-            " behind_since = %s, caught_up_at = %s WHERE stream = %s AND generation = %s",
+            " behind_since = %s, caught_up_at = %s, held = %s WHERE stream = %s AND generation = %s",
             [
                 *(self.state, self.blocked_by, json.dumps(self.lag), json.dumps(self.behind_since)),
-                *(self.caught_up_at, self.stream, self.generation),
+                *(self.caught_up_at, self._held(), self.stream, self.generation),
             ],
         ).rowcount
         if not mine:
@@ -181,6 +185,9 @@ class Lease:
             if now is not None and now > self.generation:
                 raise AnotherDriver(f"generation {self.generation} of stream {self.stream} was replaced")
             raise LeaseGone(f"generation {self.generation} of stream {self.stream} is no longer in the database")
+
+    def _held(self) -> str:
+        return json.dumps({topic: asdict(held) for topic, held in self.held.items()})
 
     def _reconnect(self) -> None:
         """A new session, whose next beat tells whether the stream is still ours."""
@@ -197,7 +204,7 @@ class Lease:
         self._news.set()
         with contextlib.suppress(psycopg.Error):  # PostgreSQL may be away; its heartbeat then says enough
             self._conn.execute(
-                "UPDATE ops.streams SET state = %s, blocked_by = NULL WHERE stream = %s AND generation = %s",
-                ["stopped" if as_asked else "failed", self.stream, self.generation],
+                "UPDATE ops.streams SET state = %s, blocked_by = NULL, held = %s WHERE stream = %s AND generation = %s",
+                ["stopped" if as_asked else "failed", self._held(), self.stream, self.generation],
             )
             self._conn.close()

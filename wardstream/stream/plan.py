@@ -7,6 +7,7 @@ A fold file begins with a header in comments:
     -- topics: labs                          topics whose new facts touch the table
     -- key: lab_result_id                    the entity: a column of those histories and of the table's primary key
     -- days: observed_at                     instants that place a row on a day; a stay: admitted_at .. discharged_at
+    -- ends: status, died_in_hospital        of a stay, may be left out: what counts on its first and last day alone
     -- column status: final, or corrected    what a column means where the contract does not say it; on the lines
     --     or cancelled.                     that follow, indented
 
@@ -23,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardstream.contracts.model import Contract
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 
 WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
 """What staging and history have beside an event's fields: its hash, and where it was first committed from."""
-HEADER = re.compile(r"^-- (topics|key|days): *(.+?) *$", re.MULTILINE)
+HEADER = re.compile(r"^-- (topics|key|days|ends): *(.+?) *$", re.MULTILINE)
 TABLE_TEXT = re.compile(r"\A-- core\.\w+: *(.+?) *$", re.MULTILINE)
 COLUMN_TEXT = re.compile(r"^-- column (\w+): *(.+(?:\n-- {3,}\S.*)*)", re.MULTILINE)
 PROTOCOL_DIR = Path(__file__).parent / "sql" / "protocol"
@@ -43,6 +44,7 @@ class Fold:
     key: str
     days: tuple[str, ...]
     days_are_span: bool
+    ends: tuple[str, ...]
     query: str
     lines: tuple[str, ...]
     """File and line of each line of the query, such as `sql/folds/include/stays.sql, line 3`."""
@@ -93,8 +95,12 @@ def read_fold(path: Path) -> Fold:
     days = tuple(word.strip() for word in header["days"].split(".." if span else ","))
     if span and len(days) != 2:
         raise PlanError(f"{path}: '-- days:' names a stay as 'from .. to', two columns")
+    if "ends" in header and not span:
+        raise PlanError(f"{path}: '-- ends:' is for a stay, whose '-- days:' has the form 'from .. to'")
     topics = tuple(word.strip() for word in header["topics"].split(","))
-    return Fold(path.stem, topics, header["key"], days, span, "\n".join(texts) + "\n", tuple(lines), _comments(text))
+    ends = tuple(word.strip() for word in header["ends"].split(",")) if "ends" in header else ()
+    query = "\n".join(texts) + "\n"
+    return Fold(path.stem, topics, header["key"], days, span, ends, query, tuple(lines), _comments(text))
 
 
 def _comments(text: str) -> dict[str, str]:

@@ -13,7 +13,8 @@ from psycopg import sql
 
 from wardstream.database.connection import columns_of, names, primary_key_of, trusted, types_of
 from wardstream.database.facility import Facility
-from wardstream.database.prepare import REFUSED, PlanError
+from wardstream.database.plan_error import PlanError
+from wardstream.database.prepare import REFUSED
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import Fold
 
@@ -47,6 +48,8 @@ class Refold:
                     f"sql/folds/{fold.table}.sql: '-- days:' names {column}, which is {kind} in core.{fold.table};"
                     " name a timestamptz: the day of an instant depends on the facility's zone"
                 )
+        for column in set(fold.ends) - set(self.columns):
+            raise PlanError(f"sql/folds/{fold.table}.sql: '-- ends:' names {column}, which core.{fold.table} has not")
         self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
         parts = {
             "table": sql.Literal(fold.table),
@@ -64,21 +67,37 @@ class Refold:
         self._compute = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
             self.folded, names(self.columns), names(self.columns, "q"), trusted(fold.query)
         )
-        self._mark_days = trusted(protocol["mark_days"]).format(**parts)
+        mark = "mark_span_days" if fold.days_are_span else "mark_days"
+        self._mark_days = trusted(protocol[mark]).format(**parts, **(self._spans() if fold.days_are_span else {}))
         self._apply = [trusted(protocol[name]).format(**parts) for name in ("delete_vanished", "upsert_core")]
         self._mark_all = trusted(protocol["mark_all_days"]).format(**parts)
 
     def _days(self) -> sql.Composed:
         """The days of one row r in the facility's zone; a stay has each day, an open one up to today."""
-        at = [sql.SQL("(r.{} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(c)) for c in self.fold.days]
+        at = self._dates("r")
         if self.fold.days_are_span:
-            start = sql.SQL("least({}, {})").format(*at)
-            end = sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
+            start, end = self._span("r")
             return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
                 start=start, end=end
             )
         rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in at)
         return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
+
+    def _dates(self, row: str) -> list[sql.Composed]:
+        return [sql.SQL("({} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(row, c)) for c in self.fold.days]
+
+    def _span(self, row: str) -> tuple[sql.Composed, sql.Composed]:
+        """The first and the last day of a stay."""
+        at = self._dates(row)
+        start = sql.SQL("least({}, {})").format(*at)
+        return start, sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
+
+    def _spans(self) -> dict[str, sql.Composed]:
+        """A stay as it was (c) and as it becomes (f): its days, and what counts on each of them."""
+        (was_from, was_to), (now_from, now_to) = self._span("c"), self._span("f")
+        throughout = [column for column in self.columns if column not in (*self.fold.days, *self.fold.ends)]
+        spans = {"was_from": was_from, "was_to": was_to, "now_from": now_from, "now_to": now_to}
+        return spans | {"was": names(throughout, "c"), "becomes": names(throughout, "f")}
 
     def touch(self, keys: sql.Composable) -> None:
         """Fill `touched` with the keys that this SELECT gives."""

@@ -17,6 +17,8 @@ class Finding:
     """None where nobody knows: an alert then counts from the look that saw it first."""
     runbook: str
     remedy: str
+    red: bool = True
+    """Whether stream_reconcile_dag is red because of it; it is told and shown in any case."""
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,8 @@ class Look:
     def over(self, code: str) -> bool:
         """Whether what was found before is over."""
         return not self.unknown and not self.hidden(code) and code not in {one.code for one in self.found}
+
+
+def worded(one: Finding) -> str:
+    """A finding in a line of a log."""
+    return f"{one.said} ({one.code}: docs/runbooks/{one.runbook})"

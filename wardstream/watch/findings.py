@@ -13,7 +13,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from wardstream.settings import Settings
-from wardstream.watch import quarantine_rate
+from wardstream.watch import quarantine_rate, registry_look
+from wardstream.watch import senders as senders_look
 from wardstream.watch.finding import Finding, Look
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ REMEDIES = {
     "blocked": "`wardstream stream accept-gap` shows what is lost, and asks before it accepts anything",
     "crash_loop": "`wardstream logs stream -n 100` says why it ends",
     "driver_silent": "on its host, `kill -9` the pid that `wardstream status` shows; the next driver goes on",
+    "held": "deploy that version (its .avsc, contract and migration); then `wardstream down && wardstream up`",
     "no_process": "`wardstream up`; if it runs already, `wardstream logs stream -n 100`",
     "no_progress": "`wardstream logs stream -n 100`; then `wardstream stream restart`",
 }
@@ -118,7 +120,9 @@ def _paused(dag_id: str) -> Finding:
 
 
 quarantined = quarantine_rate.look
-PLATFORM: tuple[Callable[[Settings], Look], ...] = (stream, transactions, days, dags)
+registry = registry_look.look
+senders = senders_look.look
+PLATFORM: tuple[Callable[[Settings], Look], ...] = (stream, transactions, registry, senders, days, dags)
 """All looks but that at the quarantine, which makes no DAG red."""
 
 
@@ -139,7 +143,8 @@ def findings_now(settings: Settings) -> list[Finding]:
 
     Without Airflow nothing builds days by a schedule, and no DAG can be paused.
     """
-    looks, failed = look_at(settings, [stream, transactions, *([days, dags] if settings.airflow else []), quarantined])
+    of_airflow = (days, dags) if settings.airflow else ()
+    looks, failed = look_at(settings, [stream, transactions, registry, senders, *of_airflow, quarantined])
     for error in failed:
         log.debug("a look failed: %s", type(error).__name__)
     return [finding for look in looks for finding in look.found]

@@ -301,3 +301,12 @@ def test_a_commit_file_that_drops_rows_is_stopped(bench):
     committer = bench.new_committer(replace(bench.plan, history={**bench.plan.history, "labs": query}))
     assert "sql/commit/labs.sql" in refuses(bench, bench.batch(labs(2)), CountsDoNotAddUp, committer)
     committer.conn.close()
+
+
+def test_a_commit_notes_when_each_sender_sent(bench):
+    bench.commit(*(lab(f"e{n}", "resulted", n, lab_result_id=f"L{n}", source="lab-a") for n in range(3)))
+    bench.commit(lab("e9", "resulted", 9, lab_result_id="L9", source="lab-b"))
+    assert bench.rows("SELECT topic, source, messages, first_at <= last_at FROM ops.senders ORDER BY source") == [
+        ("labs", "lab-a", 3, True),
+        ("labs", "lab-b", 1, True),
+    ]

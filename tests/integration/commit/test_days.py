@@ -74,7 +74,26 @@ def test_a_discharge_without_an_admission_marks_its_day(bench):
 
 def test_a_stay_that_is_shortened_marks_its_old_days_too(bench):
     bench.commit(stay("a", "admitted", 10), stay("d", "discharged", 100))
-    assert raised(bench, "encounters", stay("d2", "discharged", 40, 101)) == MARCH[1:5]
+    assert raised(bench, "encounters", stay("d2", "discharged", 40, 101)) == MARCH[1:5]  # the 2nd is an end
+
+
+def test_a_discharge_or_its_correction_marks_the_ends_and_the_days_that_come_or_go(bench):
+    bench.commit(stay("a", "admitted", 10), stay("d", "discharged", 100))  # the 2nd to the 5th
+    assert raised(bench, "encounters", stay("d2", "discharged", 130, 131)) == [MARCH[1], *MARCH[4:7]]
+    died = stay("d3", "discharged", 130, 132, died_in_hospital=True)
+    assert raised(bench, "encounters", died) == [MARCH[1], MARCH[6]]
+
+
+def test_what_counts_on_each_day_of_a_stay_marks_each_day(bench):
+    bench.commit(stay("a", "admitted", 10), stay("d", "discharged", 100))
+    assert raised(bench, "encounters", stay("u", "updated", 101, service="SURG")) == MARCH[1:5]
+
+
+def test_days_that_an_open_stay_has_lived_through_unmarked_are_marked_at_its_discharge(bench):
+    bench.commit(stay("a", "admitted", 10), stay("d", "discharged", 100))
+    bench.admin.execute("DELETE FROM ops.day_versions WHERE day = %s", [MARCH[2]])
+    died = stay("d3", "discharged", 100, 132, died_in_hospital=True)
+    assert raised(bench, "encounters", died) == [MARCH[1], MARCH[2], MARCH[4]]
 
 
 def test_a_stay_that_vanishes_marks_all_its_days(bench):

@@ -16,7 +16,7 @@ from tests.integration.commit.facts import lab
 from tests.integration.conftest import another_database
 from wardstream.database.connection import Connection, columns_of, connect, types_of
 from wardstream.database.migrate import migrate
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 from wardstream.settings import Settings
 
 FILE = "SELECT pg_relation_filenode('history.labs')"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.commit.bench import Bench
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 
 
 @pytest.mark.parametrize(("column", "said"), [("birth_date", "which is date"), ("born", "which is no column")])

@@ -22,7 +22,7 @@ def refused(*messages: tuple[str, int | None, str]) -> Sorted:
     """A batch of refused messages: reason, schema id, topic."""
     reasons, ids, topics = zip(*messages, strict=True)
     return Sorted(
-        {}, pa.table({"reason": reasons, "schema_id": pa.array(ids, pa.int32()), "topic": topics}), frozenset()
+        {}, pa.table({"reason": reasons, "schema_id": pa.array(ids, pa.int32()), "topic": topics}), frozenset(), NOTHING
     )
 
 
@@ -51,9 +51,9 @@ def test_each_batch_is_compared_with_the_registry_of_now(settings: Settings, con
     number = schema_id(settings, labs.subject, labs.latest)
     right = SchemaSource(settings).lookup(number, "labs").fingerprint
     meanings = Meanings(settings)
-    meanings.check(Sorted({}, NOTHING, frozenset({(number, "labs", right)})))
+    meanings.check(Sorted({}, NOTHING, frozenset({(number, "labs", right)}), NOTHING))
     with pytest.raises(BrokerChanged, match=f"schema id {number} of topic labs no longer means"):
-        meanings.check(Sorted({}, NOTHING, frozenset({(number, "labs", right + 1)})))
+        meanings.check(Sorted({}, NOTHING, frozenset({(number, "labs", right + 1)}), NOTHING))
 
 
 def test_before_a_start_every_id_is_asked_for(settings: Settings, contracts: dict[str, Contract], met: Connection):
@@ -71,7 +71,7 @@ def test_before_a_start_every_id_is_asked_for(settings: Settings, contracts: dic
 def test_a_registry_that_is_away_keeps_no_decoded_batch_waiting(settings: Settings, caplog: pytest.LogCaptureFixture):
     away = settings.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{free_ports(1)[0]}"})
     meanings = Meanings(away)
-    batch = Sorted({}, NOTHING, frozenset({(1, "labs", 1)}))
+    batch = Sorted({}, NOTHING, frozenset({(1, "labs", 1)}), NOTHING)
     for _ in range(3):
         meanings.check(batch)
     assert len([line for line in caplog.messages if "is not known" in line]) == 1, "said once"
@@ -84,7 +84,7 @@ def test_a_registry_that_is_back_is_asked_at_once(settings: Settings, contracts:
     right = SchemaSource(settings).lookup(number, "labs").fingerprint
     asked = settings.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{free_ports(1)[0]}"})
     meanings = Meanings(asked)
-    wrong = Sorted({}, NOTHING, frozenset({(number, "labs", right + 1)}))
+    wrong = Sorted({}, NOTHING, frozenset({(number, "labs", right + 1)}), NOTHING)
     meanings.check(wrong)
     asked.schema_registry_url = settings.registry
     with pytest.raises(BrokerChanged, match="no longer means"):

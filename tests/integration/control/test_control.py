@@ -328,7 +328,7 @@ def test_stopped_means_that_nobody_is_left(ward, driver):
     committing = connect(ward.settings.writer_url, "wardstream commit main")
     driver.release()
     assert ward.one("SELECT state FROM ops.streams") == "stopped"
-    _until(lambda: not situation(ward.settings).held)
+    _until(lambda: not situation(ward.settings).leased)
     assert not evidence(ward.settings).reached, "a session of it can still commit"
     committing.close()
     _until(lambda: evidence(ward.settings).reached)
@@ -435,6 +435,23 @@ def test_drivers_that_die_one_after_the_other_are_found(ward):
     ward.sql("UPDATE ops.streams SET last_commit_at = clock_timestamp()")
     assert codes(ward) == []
     lease.release()
+
+
+def test_a_crash_loop_is_counted_from_its_first_start(ward):
+    """Not from the last commit, a quiet night before, and not from the tenth start ago."""
+    lease = Lease(ward.settings, "main")
+    lease.take()
+    lease._conn.close()
+    ward.sql("UPDATE ops.streams SET last_commit_at = now() - interval '8 hours', recent_starts = '{}'")
+    starts = []
+    for _ in range(14):
+        lease = Lease(ward.settings, "main")
+        lease.take()
+        starts.append(ward.one("SELECT started_at FROM ops.streams"))
+        lease._conn.close()
+    (found,) = findings(ward.settings)
+    assert found.code == "crash_loop" and abs((found.since - starts[0]).total_seconds()) < 0.1
+    assert ward.one("SELECT cardinality(recent_starts) FROM ops.streams") == 10
 
 
 def test_restarts_that_were_asked_for_are_no_crash_loop(ward):

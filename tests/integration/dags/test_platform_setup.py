@@ -115,11 +115,15 @@ _ONCE = {name: {"retries": 0} for name in GREEN}
 @pytest.mark.parametrize(
     ("break_it", "put_right", "said"),
     [
-        ("GRANT SELECT ON core.patients TO wardstream_bi", None, "wardstream_bi can read core.patients"),
-        ("GRANT SELECT (reason) ON ops.quarantine TO wardstream_bi", None, "wardstream_bi can read ops.quarantine"),
-        ("REVOKE SELECT ON mart.labs FROM wardstream_bi", None, "wardstream_bi cannot read mart.labs"),
-        ("GRANT DELETE ON history.labs TO wardstream_writer", None, "wardstream_writer can change history.labs"),
-        ("REVOKE INSERT ON history.labs FROM wardstream_writer", None, "wardstream_writer cannot add to history.labs"),
+        ("GRANT SELECT ON core.patients TO wardstream_bi", None, "wardstream_bi has SELECT on core.patients"),
+        ("GRANT SELECT (reason) ON ops.quarantine TO wardstream_bi", None, "wardstream_bi has SELECT on column reason"),
+        ("REVOKE SELECT ON mart.labs FROM wardstream_bi", None, "wardstream_bi lacks SELECT on mart.labs"),
+        ("GRANT DELETE ON history.labs TO wardstream_writer", None, "wardstream_writer has DELETE on history.labs"),
+        (
+            "REVOKE INSERT ON history.labs FROM wardstream_writer",
+            None,
+            "wardstream_writer lacks INSERT on history.labs",
+        ),
         (
             "ALTER ROLE wardstream_bi NOLOGIN",
             "ALTER ROLE wardstream_bi LOGIN",

@@ -10,9 +10,17 @@ import pytest
 
 from tests.integration.alerts.conftest import Webhook
 from tests.integration.dags.conftest import Go, changed, execute
+from wardstream.registry.client import register_all
 from wardstream.settings import Settings
 from wardstream.stream import control
 from wardstream.stream.lease import Lease
+
+
+@pytest.fixture(scope="module", autouse=True)
+def schemas(place: Settings) -> None:
+    """The registry has our schemas, as `platform_setup_dag` leaves it: else each that lacks is a finding."""
+    register_all(place)
+
 
 DAG = "stream_reconcile_dag"
 GREEN = {"stream_as_desired": "success", "quarantine_rate": "success"}

@@ -70,12 +70,12 @@ def test_a_cancelled_admission_rebuilds_the_days_of_its_stay(clinic):
 @pytest.mark.parametrize(
     ("at", "days"),
     [
-        (53.5, MARCH[1:4]),  # still the 3rd? hour 53 is the 4th 00:00 in New York: no other day is touched
+        (53.5, [MARCH[1], MARCH[3]]),  # still the 3rd? hour 53 is the 4th 00:00 in New York: no other day is touched
         (52.5, MARCH[1:4]),  # back over midnight, to the 3rd 23:30
-        (78, MARCH[1:5]),  # forward, to the 5th
+        (78, [MARCH[1], *MARCH[3:5]]),  # forward, to the 5th
     ],
 )
-def test_a_discharge_corrected_over_midnight_rebuilds_the_stays_days(clinic, at, days):
+def test_a_discharge_corrected_over_midnight_rebuilds_the_days_whose_numbers_change(clinic, at, days):
     a_week(clinic)
     before = Before(clinic)
     clinic.commit(stay("d9", "discharged", at, 90))
@@ -139,7 +139,7 @@ def test_an_open_stay_gets_a_day_each_day(clinic):
     assert before.rebuilt() == NONE  # the same day: nothing to do
     clinic.commit(stay("d", "discharged", 60))
     clinic.build()
-    assert before.rebuilt()["daily_admissions"] == MARCH[1:6]
+    assert before.rebuilt()["daily_admissions"] == [MARCH[1], *MARCH[3:6]]
     assert census(clinic) == [(MARCH[1], 1), (MARCH[2], 1), (MARCH[3], 0)]
 
 
@@ -182,3 +182,14 @@ def test_a_planned_movement_of_an_open_stay_counts_once_its_day_has_come(clinic)
     clinic.build()
     moved = clinic.rows("daily_admissions", "transfers > 0")
     assert [(r["day"], r["service"], r["transfers"]) for r in moved] == [(MARCH[3], "SURG", 1)]
+
+
+def test_the_days_between_an_admission_and_a_discharge_without_a_build_are_built(clinic):
+    """Nothing marked them while they passed, and the discharge says nothing new of them."""
+    clinic.today = MARCH[1]
+    clinic.commit(stay("a", "admitted", 10))
+    clinic.build()
+    clinic.today = MARCH[6]
+    clinic.commit(stay("d", "discharged", 110))
+    clinic.build()
+    assert census(clinic) == [*((day, 1) for day in MARCH[1:5]), (MARCH[5], 0)]

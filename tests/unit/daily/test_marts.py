@@ -10,7 +10,7 @@ from spark_jobs.daily import arguments
 from wardstream.daily.marts import load_marts
 from wardstream.daily.spark import NoJdbcAddressError, jdbc
 from wardstream.daily.stale import Range, RangeError
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
 from wardstream.settings import PROJECT_ROOT
 from wardstream.stream.plan import load_plan
 

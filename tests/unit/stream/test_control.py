@@ -27,16 +27,18 @@ RUNNING = Situation(
     blocked_by=None,
     lag={"labs": {"0": 0}, "patients": {"0": 0}},
     behind_since={},
+    held={},
     since_restart=True,
     caught_up=True,
     has_committed=True,
     fruitless_starts=0,
     generations_since_request=1,
     recent_starts=1,
+    loop_age=None,
     committed_since_fourth_start=False,
     batches=0,
     sessions=2,
-    held=True,
+    leased=True,
     heartbeat_age=1.0,
     waiting_age=None,
     age=4000.0,
@@ -47,12 +49,12 @@ RUNNING = Situation(
     driver_silence=1.0,
 )
 STOPPED = replace(
-    RUNNING, desired="stopped", wanted=False, state="stopped", sessions=0, held=False, heartbeat_age=500.0,
+    RUNNING, desired="stopped", wanted=False, state="stopped", sessions=0, leased=False, heartbeat_age=500.0,
     waiting_age=1.0, driver_silence=500.0,
 )  # fmt: skip
 DRAINED = replace(STOPPED, desired="drained")
 DRAINING = replace(RUNNING, desired="drained", undrained_offsets=12, undrained_partitions=1)
-DEAD = replace(RUNNING, sessions=0, held=False, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
+DEAD = replace(RUNNING, sessions=0, leased=False, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
 FROZEN = replace(RUNNING, heartbeat_age=90.0, silence=90.0, driver_silence=90.0)
 LOOP = replace(
     RUNNING, state="starting", caught_up=False, has_committed=False, recent_starts=4, generations_since_request=4,
@@ -82,9 +84,9 @@ def test_as_asked(now):
         (RUNNING, {"since_restart": False}),
         (RUNNING, {"caught_up": False}),
         (RUNNING, {"caught_up": False, "batches": 2}),
-        (STOPPED, {"held": True}),
+        (STOPPED, {"leased": True}),
         (STOPPED, {"sessions": 1}),
-        (DRAINED, {"held": True}),
+        (DRAINED, {"leased": True}),
         (DRAINED, {"sessions": 1}),
         (DRAINED, {"wanted": True, "undrained_offsets": 1, "undrained_partitions": 1}),
     ],
@@ -206,7 +208,7 @@ ages = st.none() | st.floats(0, 1e6)
         optional={
             "state": st.sampled_from(["starting", "running", "stopping", "stopped", "failed"]),
             "sessions": st.integers(0, 4),
-            "held": st.booleans(),
+            "leased": st.booleans(),
             "heartbeat_age": ages,
             "waiting_age": ages,
             "silence": st.floats(0, 1e6),

@@ -16,7 +16,6 @@ from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stream.decode import (
     MESSAGE,
     Judge,
-    SchemaNotDeployedError,
     Sorted,
     judge_batches,
     judged_schema,
@@ -121,8 +120,12 @@ def test_nothing_gives_nothing():
 
 
 def test_a_version_that_is_not_deployed_refuses_nobody():
-    with pytest.raises(SchemaNotDeployedError, match=r"topic labs.*schema id 3"):
-        sorted_out([("labs", 0, 0, value("labs", schema_id=3))])
+    found = sorted_out([("labs", 0, 0, value("labs")), ("labs", 0, 1, value("labs", schema_id=3))])
+    assert found.events["labs"]["offset"].to_pylist() == [0] and found.rejects.num_rows == 0
+    assert found.waiting.to_pylist() == [
+        {"topic": "labs", "topic_id": "L", "partition": 0, "offset": 1, "schema_id": 3}
+    ]
+    assert {schema_id for schema_id, *_ in found.schema_ids} == {1}, "it was met when it is committed"
 
 
 def test_a_judge_travels_to_the_executors_without_what_it_learned():

@@ -6,7 +6,8 @@ import pytest
 
 from tests.unit.contracts import made_up
 from wardstream.contracts.model import load_contract, load_contracts
-from wardstream.database.prepare import PlanError
+from wardstream.database.plan_error import PlanError
+from wardstream.proof.folds import hash_of
 from wardstream.settings import PROJECT_ROOT
 from wardstream.stream.plan import load_plan, read_fold
 
@@ -34,6 +35,15 @@ def test_a_header_is_read(tmp_path):
 def test_days_are_instants_or_a_stay(tmp_path, days, columns, span):
     fold = read_fold(fold_file(tmp_path, HEADER.replace("seen_at", days)))
     assert (fold.days, fold.days_are_span) == (columns, span)
+
+
+def test_the_ends_of_a_stay_are_read_and_no_part_of_what_a_fold_is_known_by(tmp_path):
+    stay = HEADER.replace("seen_at", "a .. b")
+    fold = read_fold(fold_file(tmp_path, stay.replace("SELECT", "-- ends: c, d\nSELECT")))
+    assert fold.ends == ("c", "d")
+    assert hash_of(fold) == hash_of(read_fold(fold_file(tmp_path, stay)))
+    with pytest.raises(PlanError, match="is for a stay"):
+        read_fold(fold_file(tmp_path, HEADER.replace("SELECT", "-- ends: c, d\nSELECT")))
 
 
 @pytest.mark.parametrize("line", ["topics", "key", "days"])

@@ -5,7 +5,7 @@ SELECT
     pid,
     extract(EPOCH FROM clock_timestamp() - heartbeat_at)::float8 AS heartbeat_age,
     extract(EPOCH FROM clock_timestamp() - last_commit_at)::float8 AS last_commit_age,
-    lag,
+    lag || coalesce((SELECT jsonb_object_agg(h.topic, h.held -> 'lag') FROM jsonb_each(held) AS h (topic, held)), '{}') AS lag,
     blocked_by
 FROM ops.streams
 WHERE stream = %(stream)s

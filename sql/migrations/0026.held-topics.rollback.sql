@@ -1,0 +1,1 @@
+ALTER TABLE ops.streams DROP COLUMN held;
