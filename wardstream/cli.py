@@ -22,7 +22,7 @@ from wardstream.contracts.contract_commands import app as contracts_app
 from wardstream.contracts.model import ContractError
 from wardstream.database.connection import PoolerBetween, connect
 from wardstream.database.migrate import migrate as apply_migrations
-from wardstream.database.migrate import rollback, to_take_back
+from wardstream.database.migrate import rollback, to_roll_back
 from wardstream.database.migration_errors import MigrationFailedError
 from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import TopicMissing
@@ -88,15 +88,15 @@ def _migrate_back(count: int, yes: bool) -> None:
     """Before an older version is deployed, with the files of this one. What the migrations added is lost."""
     settings = get_settings()
     refuse_other_drivers(settings, "migrate")
-    names = to_take_back(settings, count)
+    names = to_roll_back(settings, count)
     if not names:
         typer.echo("no migration is applied")
         return
-    typer.echo("\n".join(f"will be taken back: {name}" for name in names))
+    typer.echo("\n".join(f"will be rolled back: {name}" for name in names))
     typer.echo("Their tables and columns go, with all that is in them. `wardstream backup` first.")
     if not yes:
         typer.confirm("Take them back?", abort=True)
-    typer.echo("\n".join(f"taken back: {name}" for name in rollback(settings, count)))
+    typer.echo("\n".join(f"rolled back: {name}" for name in rollback(settings, count)))
 
 
 @contracts_app.command()

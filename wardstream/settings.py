@@ -129,7 +129,238 @@ def _limits(text: str) -> dict[str, int]:
     return {part.strip(): memory_bytes(size) for part, _, size in pairs}
 
 
-class Settings(BaseSettings):
+class Folders(BaseSettings):
+    """Where things lie."""
+
+    state_dir: Path = Field(default_factory=_state_dir, description="All state of the embedded stack.")
+    cache_dir: Path = Field(default=Path("~/.cache/wardstream"), description="Downloaded jars, shared by clones.")
+    short_dir: Path = Field(default_factory=_short_dir, description="For what cannot lie in a deep or private folder.")
+    schemas_dir: Path = Field(default=FILES / "schemas", description="One folder a topic: its contract.")
+    sql_dir: Path = Field(default=FILES / "sql", description="Migrations, commit and fold SQL.")
+    dags_dir: Path = Field(default=FILES / "dags", description="Airflow's DAG files.")
+
+    @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir", "dags_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def scratch_dir(self) -> Path:
+        """For what a stream may lose: Spark's checkpoints and shuffle files."""
+        return self.state_dir / "scratch"
+
+
+class EmbeddedStack(BaseSettings):
+    """What `wardstream up` starts here. Ports are on loopback."""
+
+    part_ports: dict[str, int] = Field(default={}, description="Of parts that bring ports of their own, by name.")
+    with_parts: str = Field(default="", validation_alias="WARDSTREAM_WITH", description="Optional parts, by comma.")
+    memory_limits: str = Field(default="", description="PART=SIZE, by comma; 0: none. Over it a part is restarted.")
+    maven_repository: str = Field(default="", description="Base URL of a mirror that serves the same artifacts.")
+
+    @field_validator("memory_limits")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        _limits(value)
+        return value
+
+    @property
+    def optional_parts(self) -> set[str]:
+        """The optional parts that were asked for."""
+        return {name.strip() for name in self.with_parts.split(",")} - {"", "none"}
+
+    @property
+    def memory_limit_by_part(self) -> dict[str, int]:
+        """Bytes, of the parts whose limit is set."""
+        return _limits(self.memory_limits)
+
+
+class Kafka(BaseSettings):
+    """Kafka: the embedded broker, or one elsewhere, how to log in there, and what its topics get."""
+
+    kafka_bootstrap_servers: str = Field(default="", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    kafka_port: int = 19092
+    kafka_controller_port: int = 19093
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="TLS, a login, both, or neither."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_user: str = Field(default="", validate_default=True)
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
+    kafka_certificate_file: str = Field(default="", description="PEM; only where the broker asks for one.")
+    kafka_key_file: str = Field(default="", description="The certificate's private key, PEM.")
+    kafka_key_password: SecretStr = SecretStr("")
+    kafka_group: str = Field(default="wardstream", min_length=1, description="Shows the ledger to Kafka's tools.")
+    topic_partitions: int = Field(default=1, ge=1, description="Of a new topic whose contract gives no number.")
+    topic_replication: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
+    topic_min_insync_replicas: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
+
+    @field_validator("kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
+    @classmethod
+    def _absolute_file(cls, value: str) -> str:
+        return value and str(Path(value).expanduser().resolve())
+
+    @field_validator("kafka_security_protocol")
+    @classmethod
+    def _of_another_kafka(cls, value: str, info: ValidationInfo) -> str:
+        if value != "PLAINTEXT" and not info.data.get("kafka_bootstrap_servers"):
+            raise ValueError("the embedded broker has neither TLS nor logins; set KAFKA_BOOTSTRAP_SERVERS as well")
+        return value
+
+    @field_validator("kafka_user")
+    @classmethod
+    def _named_where_it_logs_in(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("kafka_security_protocol", "").startswith("SASL"):
+            raise ValueError("WARDSTREAM_KAFKA_SECURITY_PROTOCOL asks for a login, which needs a user")
+        return value
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
+
+
+class Registry(BaseSettings):
+    """The schema registry: the embedded one, or one elsewhere, whose URL may hold user and password."""
+
+    schema_registry_url: str = Field(default="", validation_alias="SCHEMA_REGISTRY_URL", repr=False)
+    registry_port: int = 18081
+    registry_management_port: int = 18082
+    registry_user: str = ""
+    registry_password: SecretStr = SecretStr("")
+    registry_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
+
+    @field_validator("registry_ca_file")
+    @classmethod
+    def _absolute_registry_file(cls, value: str) -> str:
+        return value and str(Path(value).expanduser().resolve())
+
+    @property
+    def registry(self) -> str:
+        """Base URL of the Confluent-compatible registry API, without user, password and trailing slash."""
+        if not self.schema_registry_url:
+            return f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7"
+        parts = urlsplit(self.schema_registry_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+
+    @property
+    def registry_login(self) -> tuple[str, SecretStr] | None:
+        """User and password for the registry: the settings of their own, else those within its URL."""
+        if self.registry_user:
+            return self.registry_user, self.registry_password
+        userinfo, at, _ = urlsplit(self.schema_registry_url).netloc.rpartition("@")
+        user, _, password = userinfo.partition(":")
+        return (unquote(user), SecretStr(unquote(password))) if at else None
+
+
+class Database(Folders):
+    """PostgreSQL: the embedded one, or addresses of one elsewhere, one for each role."""
+
+    database_url: str = Field(default="", validation_alias="DATABASE_URL", description="Role wardstream_writer.")
+    owner_database_url: str = Field(default="", description="Role wardstream_owner; migrations, verify, rebuild.")
+    database_name: str = "wardstream"
+    postgres_port: int = 15432
+
+    def password(self, role: str) -> str:
+        """The generated password of an embedded role; FileNotFoundError before the first `wardstream up`."""
+        return (self.state_dir / "secrets" / role).read_text().strip()
+
+    def _embedded_url(self, role: str) -> str:
+        return f"postgresql://{role}:{self.password(role)}@127.0.0.1:{self.postgres_port}/{self.database_name}"
+
+    @property
+    def writer_url(self) -> str:
+        """PostgreSQL as the writer: what the stream uses."""
+        return _readable("DATABASE_URL", self.database_url) or self._embedded_url("wardstream_writer")
+
+    @property
+    def owner_url(self) -> str:
+        """PostgreSQL as the owner of the schemas: migrations, verify, rebuild."""
+        chosen = _readable("WARDSTREAM_OWNER_DATABASE_URL", self.owner_database_url)
+        return chosen or self._embedded_url("wardstream_owner")
+
+    @property
+    def bi_url(self) -> str:
+        """PostgreSQL as the read-only BI user, who sees schema mart alone."""
+        return self._embedded_url("wardstream_bi")
+
+
+class Hospital(BaseSettings):
+    """The facility."""
+
+    facility_timezone: str = Field(default="America/New_York", description="Used for days and hours only.")
+    same_day_stay_days: int = Field(default=0, ge=0, le=1, description="Length of a stay that ends the day it began.")
+
+    @field_validator("facility_timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, OSError) as error:
+            raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The facility's time zone."""
+        return ZoneInfo(self.facility_timezone)
+
+
+class Stream(BaseSettings):
+    """The stream, and the port on which it shows its metrics."""
+
+    stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
+    stream_max_offsets: int = Field(default=50_000, ge=1, description="Most events in one batch; bounds memory.")
+    stream_driver_memory: str = "1g"
+    spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")
+    stream_takeover_seconds: float = Field(default=15.0, gt=0, description="A heartbeat older than this is dead.")
+    spark_jars: str = Field(default="", description="Jars for Spark, comma-separated; the embedded stack fills it in.")
+    stream_stall_seconds: float = Field(
+        default=300.0, gt=0, description="Spark has events and hands over none for so long: the stream starts anew."
+    )
+    metrics_port: int = Field(default=18083, ge=0, le=65535, description="The stream's, for Prometheus; 0: none.")
+
+    @field_validator("stream_driver_memory")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        memory_bytes(value)
+        return value
+
+
+class Airflow(BaseSettings):
+    """Airflow, and what its DAGs do."""
+
+    airflow_port: int = 18080
+    airflow: bool = Field(default=True, description="Whether the embedded stack has Airflow.")
+    daily_schedule: str = Field(default="*/15 * * * *", description="When stale days are built; cron, UTC.")
+    daily_driver_memory: str = Field(default="1g", description="Heap of the Spark job that builds them.")
+    daily_statement_seconds: int = Field(default=600, ge=1, description="Longest statement of that job in PostgreSQL.")
+
+    @field_validator("daily_driver_memory")
+    @classmethod
+    def _daily_size(cls, value: str) -> str:
+        memory_bytes(value)
+        return value
+
+
+class Alerts(BaseSettings):
+    """Alerts; nothing is sent where neither a webhook nor an address is set."""
+
+    alert_webhook_url: str = Field(default="", description="Gets each alert as JSON by POST.")
+    alert_email_to: str = Field(default="", description="Addresses, comma-separated.")
+    alert_email_from: str = "wardstream@localhost"
+    smtp_host: str = "localhost"
+    smtp_port: int = 25
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = False
+    alert_quarantine_rate: float = Field(default=0.01, gt=0, le=1, description="Share of an hour's messages.")
+    alert_quarantine_hours: float = Field(default=24.0, gt=0, description="A message may wait in quarantine so long.")
+    alert_silent_hours: float = Field(default=6.0, gt=0, description="No sender is called silent before so long.")
+
+
+class Settings(Alerts, Airflow, Stream, Hospital, Database, Registry, Kafka, EmbeddedStack, Folders):
     """Settings, one environment variable each (prefix WARDSTREAM_ except for the four servers' usual names)."""
 
     model_config = SettingsConfigDict(
@@ -155,204 +386,6 @@ class Settings(BaseSettings):
         of_environment = PortsOfParts(settings_cls, os.environ)
         last = LastStart(settings_cls)
         return init_settings, of_environment, env_settings, of_file, dotenv_settings, last
-
-    # folders
-    state_dir: Path = Field(default_factory=_state_dir, description="All state of the embedded stack.")
-    cache_dir: Path = Field(default=Path("~/.cache/wardstream"), description="Downloaded jars, shared by clones.")
-    short_dir: Path = Field(default_factory=_short_dir, description="For what cannot lie in a deep or private folder.")
-    schemas_dir: Path = Field(default=FILES / "schemas", description="One folder a topic: its contract.")
-    sql_dir: Path = Field(default=FILES / "sql", description="Migrations, commit and fold SQL.")
-    dags_dir: Path = Field(default=FILES / "dags", description="Airflow's DAG files.")
-
-    # ports of the embedded stack (loopback)
-    kafka_port: int = 19092
-    kafka_controller_port: int = 19093
-    registry_port: int = 18081
-    registry_management_port: int = 18082
-    postgres_port: int = 15432
-    airflow_port: int = 18080
-    metrics_port: int = Field(default=18083, ge=0, le=65535, description="The stream's, for Prometheus; 0: none.")
-
-    part_ports: dict[str, int] = Field(default={}, description="Of parts that bring ports of their own, by name.")
-
-    # what the embedded stack consists of
-    with_parts: str = Field(default="", validation_alias="WARDSTREAM_WITH", description="Optional parts, by comma.")
-    memory_limits: str = Field(default="", description="PART=SIZE, by comma; 0: none. Over it a part is restarted.")
-
-    # where jars come from; empty means: Maven Central
-    maven_repository: str = Field(default="", description="Base URL of a mirror that serves the same artifacts.")
-
-    # servers; empty means: the embedded one
-    kafka_bootstrap_servers: str = Field(default="", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
-    schema_registry_url: str = Field(default="", validation_alias="SCHEMA_REGISTRY_URL", repr=False)
-    database_url: str = Field(default="", validation_alias="DATABASE_URL", description="Role wardstream_writer.")
-    owner_database_url: str = Field(default="", description="Role wardstream_owner; migrations, verify, rebuild.")
-    database_name: str = "wardstream"
-
-    # Kafka elsewhere: how to connect and log in, and what its topics get
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="TLS, a login, both, or neither."
-    )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_user: str = Field(default="", validate_default=True)
-    kafka_password: SecretStr = SecretStr("")
-    kafka_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
-    kafka_certificate_file: str = Field(default="", description="PEM; only where the broker asks for one.")
-    kafka_key_file: str = Field(default="", description="The certificate's private key, PEM.")
-    kafka_key_password: SecretStr = SecretStr("")
-    kafka_group: str = Field(default="wardstream", min_length=1, description="Shows the ledger to Kafka's tools.")
-    topic_partitions: int = Field(default=1, ge=1, description="Of a new topic whose contract gives no number.")
-    topic_replication: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
-    topic_min_insync_replicas: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
-
-    # a schema registry elsewhere: how to log in; a user and password within its URL count as well
-    registry_user: str = ""
-    registry_password: SecretStr = SecretStr("")
-    registry_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
-
-    # the hospital
-    facility_timezone: str = Field(default="America/New_York", description="Used for days and hours only.")
-    same_day_stay_days: int = Field(default=0, ge=0, le=1, description="Length of a stay that ends the day it began.")
-
-    # the stream
-    stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
-    stream_max_offsets: int = Field(default=50_000, ge=1, description="Most events in one batch; bounds memory.")
-    stream_driver_memory: str = "1g"
-    spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")
-    stream_takeover_seconds: float = Field(default=15.0, gt=0, description="A heartbeat older than this is dead.")
-    spark_jars: str = Field(default="", description="Jars for Spark, comma-separated; the embedded stack fills it in.")
-    stream_stall_seconds: float = Field(
-        default=300.0, gt=0, description="Spark has events and hands over none for so long: the stream starts anew."
-    )
-
-    # Airflow, and what its DAGs do
-    airflow: bool = Field(default=True, description="Whether the embedded stack has Airflow.")
-    daily_schedule: str = Field(default="*/15 * * * *", description="When stale days are built; cron, UTC.")
-    daily_driver_memory: str = Field(default="1g", description="Heap of the Spark job that builds them.")
-    daily_statement_seconds: int = Field(default=600, ge=1, description="Longest statement of that job in PostgreSQL.")
-
-    # alerts; nothing is sent where neither is set
-    alert_webhook_url: str = Field(default="", description="Gets each alert as JSON by POST.")
-    alert_email_to: str = Field(default="", description="Addresses, comma-separated.")
-    alert_email_from: str = "wardstream@localhost"
-    smtp_host: str = "localhost"
-    smtp_port: int = 25
-    smtp_user: str = ""
-    smtp_password: SecretStr = SecretStr("")
-    smtp_starttls: bool = False
-    alert_quarantine_rate: float = Field(default=0.01, gt=0, le=1, description="Share of an hour's messages.")
-    alert_quarantine_hours: float = Field(default=24.0, gt=0, description="A message may wait in quarantine so long.")
-    alert_silent_hours: float = Field(default=6.0, gt=0, description="No sender is called silent before so long.")
-
-    @field_validator("facility_timezone")
-    @classmethod
-    def _zone_exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, OSError) as error:
-            raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
-        return value
-
-    @field_validator("stream_driver_memory", "daily_driver_memory")
-    @classmethod
-    def _size(cls, value: str) -> str:
-        memory_bytes(value)
-        return value
-
-    @field_validator("memory_limits")
-    @classmethod
-    def _limits(cls, value: str) -> str:
-        _limits(value)
-        return value
-
-    @field_validator("state_dir", "cache_dir", "short_dir", "schemas_dir", "sql_dir", "dags_dir")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
-
-    @field_validator("kafka_ca_file", "kafka_certificate_file", "kafka_key_file", "registry_ca_file")
-    @classmethod
-    def _absolute_file(cls, value: str) -> str:
-        return value and str(Path(value).expanduser().resolve())
-
-    @field_validator("kafka_security_protocol")
-    @classmethod
-    def _of_another_kafka(cls, value: str, info: ValidationInfo) -> str:
-        if value != "PLAINTEXT" and not info.data.get("kafka_bootstrap_servers"):
-            raise ValueError("the embedded broker has neither TLS nor logins; set KAFKA_BOOTSTRAP_SERVERS as well")
-        return value
-
-    @field_validator("kafka_user")
-    @classmethod
-    def _named_where_it_logs_in(cls, value: str, info: ValidationInfo) -> str:
-        if not value and info.data.get("kafka_security_protocol", "").startswith("SASL"):
-            raise ValueError("WARDSTREAM_KAFKA_SECURITY_PROTOCOL asks for a login, which needs a user")
-        return value
-
-    @property
-    def scratch_dir(self) -> Path:
-        """For what a stream may lose: Spark's checkpoints and shuffle files."""
-        return self.state_dir / "scratch"
-
-    @property
-    def optional_parts(self) -> set[str]:
-        """The optional parts that were asked for."""
-        return {name.strip() for name in self.with_parts.split(",")} - {"", "none"}
-
-    @property
-    def memory_limit_by_part(self) -> dict[str, int]:
-        """Bytes, of the parts whose limit is set."""
-        return _limits(self.memory_limits)
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The facility's time zone."""
-        return ZoneInfo(self.facility_timezone)
-
-    @property
-    def kafka(self) -> str:
-        """Bootstrap servers."""
-        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
-
-    @property
-    def registry(self) -> str:
-        """Base URL of the Confluent-compatible registry API, without user, password and trailing slash."""
-        if not self.schema_registry_url:
-            return f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7"
-        parts = urlsplit(self.schema_registry_url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
-
-    @property
-    def registry_login(self) -> tuple[str, SecretStr] | None:
-        """User and password for the registry: the settings of their own, else those within its URL."""
-        if self.registry_user:
-            return self.registry_user, self.registry_password
-        userinfo, at, _ = urlsplit(self.schema_registry_url).netloc.rpartition("@")
-        user, _, password = userinfo.partition(":")
-        return (unquote(user), SecretStr(unquote(password))) if at else None
-
-    def password(self, role: str) -> str:
-        """The generated password of an embedded role; FileNotFoundError before the first `wardstream up`."""
-        return (self.state_dir / "secrets" / role).read_text().strip()
-
-    def _embedded_url(self, role: str) -> str:
-        return f"postgresql://{role}:{self.password(role)}@127.0.0.1:{self.postgres_port}/{self.database_name}"
-
-    @property
-    def writer_url(self) -> str:
-        """PostgreSQL as the writer: what the stream uses."""
-        return _readable("DATABASE_URL", self.database_url) or self._embedded_url("wardstream_writer")
-
-    @property
-    def owner_url(self) -> str:
-        """PostgreSQL as the owner of the schemas: migrations, verify, rebuild."""
-        chosen = _readable("WARDSTREAM_OWNER_DATABASE_URL", self.owner_database_url)
-        return chosen or self._embedded_url("wardstream_owner")
-
-    @property
-    def bi_url(self) -> str:
-        """PostgreSQL as the read-only BI user, who sees schema mart alone."""
-        return self._embedded_url("wardstream_bi")
 
 
 @functools.lru_cache(maxsize=1)

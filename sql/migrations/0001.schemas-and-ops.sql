@@ -50,7 +50,7 @@ CREATE TABLE ops.ledger (
     PRIMARY KEY (topic_id, partition)
 );
 COMMENT ON TABLE ops.ledger IS 'How far each partition is committed. Moves by compare-and-set in the transaction that stores the rows.';
-COMMENT ON COLUMN ops.ledger.topic_id IS 'Kafka''s id of the topic: a topic deleted and made again is another one.';
+COMMENT ON COLUMN ops.ledger.topic_id IS 'Kafka''s id of the topic: a topic deleted and recreated is another one.';
 COMMENT ON COLUMN ops.ledger.partition IS 'Partition number.';
 COMMENT ON COLUMN ops.ledger.topic IS 'Name of the topic.';
 COMMENT ON COLUMN ops.ledger.next_offset IS 'The first offset that is not committed yet.';

@@ -30,7 +30,7 @@ WHERE status IN ('open', 'discharged');
 COMMENT ON VIEW mart.admissions IS 'Hospital stays, one row each; cancelled and unconfirmed ones are hidden.';
 COMMENT ON COLUMN mart.admissions.encounter_id IS 'The hospital stay.';
 COMMENT ON COLUMN mart.admissions.patient_id IS 'The patient.';
-COMMENT ON COLUMN mart.admissions.status IS 'open, discharged, cancelled (the admission was taken back) or unconfirmed (no admission seen yet).';
+COMMENT ON COLUMN mart.admissions.status IS 'open, discharged, cancelled (the admission was cancelled) or unconfirmed (no admission seen yet).';
 COMMENT ON COLUMN mart.admissions.admitted_at IS 'Admission; null where none holds.';
 COMMENT ON COLUMN mart.admissions.discharged_at IS 'Discharge; null while the stay is open.';
 COMMENT ON COLUMN mart.admissions.length_of_stay_days IS 'Discharge minus admission in days of 24 hours; null while the stay is open.';

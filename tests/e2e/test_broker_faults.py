@@ -333,7 +333,7 @@ def test_a_schema_id_that_the_registry_lost_is_read_on(ward: Hospital) -> None:
     assert [note for note in ward.verified().notes if lost in note]
     assert ward.rows("SELECT count(*) FROM ops.quarantine") == quarantined
 
-    with ward.connect() as conn:  # as if the version that means the same had been taken back
+    with ward.connect() as conn:  # as if the version that means the same had been removed
         conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint + 1 WHERE topic = 'patients'")
     (found,) = verify(ward.settings, 10).findings
     assert f"committed messages carry schema id {number}, a version that schemas/patients/value no longer has" in found

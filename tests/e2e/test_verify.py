@@ -124,7 +124,7 @@ CHANGES = {
         f"UPDATE ops.ledger_ranges SET end_offset = end_offset + 1 WHERE {FIRST_RANGE}",
         r"topic labs partition 0 offsets \d+ to \d+: two commits",
     ),
-    "ledger put back": (
+    "ledger restored": (
         "UPDATE ops.ledger SET next_offset = next_offset - 1 WHERE topic = 'labs'",
         r"topic labs partition 0: ",
     ),

@@ -1,4 +1,4 @@
-"""Migrations taken back over filled tables, and what is said of one that PostgreSQL refuses."""
+"""Migrations rolled back over filled tables, and what is said of one that PostgreSQL refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.commit.bench import Bench
 from tests.integration.commit.facts import MONDAY, lab
 from tests.integration.conftest import another_database
 from wardstream.database.connection import connect
-from wardstream.database.migrate import migrate, rollback, to_take_back
+from wardstream.database.migrate import migrate, rollback, to_roll_back
 from wardstream.database.migration_errors import MigrationFailedError
 from wardstream.proof.digest import digest_of, relations
 from wardstream.settings import PROJECT_ROOT, Settings
@@ -54,7 +54,7 @@ def test_back_and_forward_over_filled_tables(server: Settings) -> None:
     before, counted, shown = kept(settings), books(bench), bench.digest()
     assert len(bench.rows("SELECT FROM history.labs")) > 1000
 
-    newest = to_take_back(settings, 1000)
+    newest = to_roll_back(settings, 1000)
     since = newest[: newest.index(LAST_OF_0_1_0)]
     assert len(since) > 3
     for count in range(1, len(since) + 1):
@@ -90,9 +90,9 @@ def test_the_command_asks_and_waits_for_no_stream(server: Settings) -> None:
     assert refused.returncode == 1 and "wardstream stream stop" in refused.stderr
     lease._conn.close()
     assert run(settings, "--back", "1").returncode == 1  # it asks, and the answer is no
-    assert to_take_back(settings, 1) == [newest]
+    assert to_roll_back(settings, 1) == [newest]
     done = run(settings, "--back", "1", "--yes")
-    assert done.returncode == 0 and f"taken back: {newest}" in done.stdout, done.stderr
+    assert done.returncode == 0 and f"rolled back: {newest}" in done.stdout, done.stderr
     assert migrate(settings) == [newest]
 
 
@@ -119,7 +119,7 @@ def test_a_refused_migration_is_one_sentence_with_file_and_line(
     assert done.returncode == 1 and "Traceback" not in done.stderr
     said = done.stderr.splitlines()[0]
     assert f"{file}, line {line}: " in said and says in said and "secret" not in done.stderr
-    assert to_take_back(broken, 1) != ["9999.broken"]
+    assert to_roll_back(broken, 1) != ["9999.broken"]
 
 
 def test_a_refused_rollback_names_what_is_in_the_way(server: Settings) -> None:
@@ -128,7 +128,7 @@ def test_a_refused_rollback_names_what_is_in_the_way(server: Settings) -> None:
     migrate(settings)
     with connect(settings.owner_url, "test") as conn:
         conn.execute("CREATE VIEW public.theirs AS SELECT * FROM mart.labs")
-    there = to_take_back(settings, 1000)
+    there = to_roll_back(settings, 1000)
     with pytest.raises(MigrationFailedError, match=r"0020\.local-days\.rollback\.sql, line \d+: .*view theirs depends"):
         rollback(settings, there.index("0020.local-days") + 1)
-    assert to_take_back(settings, 1) == ["0020.local-days"]
+    assert to_roll_back(settings, 1) == ["0020.local-days"]

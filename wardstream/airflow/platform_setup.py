@@ -89,7 +89,7 @@ def check_roles(settings: Settings) -> list[str]:
         raise SetupError(
             f"rights in PostgreSQL: {'; '.join(wrong)}. Missing roles and logins: `wardstream up` makes those of the "
             "embedded server, on another one an administrator does (docs/postgresql.md). "
-            "Rights on tables: take back what was granted by hand; the migrations name what each role has"
+            "Rights on tables: revoke what was granted by hand; the migrations name what each role has"
         )
     said = ["roles wardstream_owner, wardstream_writer and wardstream_bi have their rights and no more"]
     _log_in(settings.writer_url, "wardstream_writer")

@@ -65,8 +65,8 @@ def migrate(settings: Settings) -> list[str]:
     return [migration.id for migration in pending]
 
 
-def to_take_back(settings: Settings, count: int) -> list[str]:
-    """The migrations that `rollback` would take back, newest first, by name."""
+def to_roll_back(settings: Settings, count: int) -> list[str]:
+    """The migrations that `rollback` would roll back, newest first, by name."""
     backend = get_backend(_backend_url(settings))
     try:
         applied = backend.to_rollback(read_migrations(str(settings.sql_dir / "migrations")))
@@ -76,7 +76,7 @@ def to_take_back(settings: Settings, count: int) -> list[str]:
 
 
 def rollback(settings: Settings, count: int | None = None) -> list[str]:
-    """Take so many migrations back, newest first, and with them what they added; without `count` all, and ALL DATA."""
+    """Roll so many migrations back, newest first, and with them what they added; without `count` all, and ALL DATA."""
     backend = get_backend(_backend_url(settings))
     try:
         with _alone(settings):

@@ -40,7 +40,7 @@ def explained(migration: Migration, back: bool = False) -> Iterator[None]:
         line = _line(file.read_text(), _statement(error.__traceback__), error.diag.statement_position)
         raise MigrationFailedError(
             f"{file}, line {line}: {_what(error)}. Nothing of this migration was"
-            f" {'taken back' if back else 'applied'}: correct the file or the database, then try again"
+            f" {'rolled back' if back else 'applied'}: correct the file or the database, then try again"
         ) from error
 
 

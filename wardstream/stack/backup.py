@@ -176,7 +176,7 @@ def _damaged(dump: Path) -> StackError:
 
 
 def _pass_on(unpack: subprocess.Popen[bytes], dump: IO[bytes], to: IO[bytes], before: str, after: str) -> bool:
-    """Whether all of the dump went through. Without `after`, and its COMMIT, PostgreSQL takes everything back."""
+    """Whether all of the dump went through. Without `after`, and its COMMIT, PostgreSQL rolls all of it back."""
     try:
         with to:
             to.write(before.encode())

@@ -57,7 +57,7 @@ def install(settings: Settings, part: Part, say: Say) -> str:
         return "none needed"
     place = folder(settings, part)
     with locked(settings.cache_dir / "environments", part.name, wait=True):
-        stamp = place / ".installed"  # last: an environment without it was interrupted, and is made anew
+        stamp = place / ".installed"  # last: an environment without it was interrupted, and is recreated
         if stamp.exists() and (place / "bin" / "python").exists():  # which may have gone with its Python
             return "present"
         say(f"installing the packages of {part.name}")

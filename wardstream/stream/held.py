@@ -60,7 +60,7 @@ def still_held(
 ) -> dict[str, HeldTopic]:
     """Those that cannot be read now, either; `ids` are Kafka's ids of the topics. RegistryUnavailableError.
 
-    No longer held: one whose version is deployed by now; one that was made again; one whose id the registry no longer
+    No longer held: one whose version is deployed by now; one that was recreated; one whose id the registry no longer
     knows, so that the message is refused like any other with an unknown id.
     """
     return {

@@ -1,9 +1,9 @@
 -- Part of a WITH inside LATERAL: the facts of one stay, touched.key, and which of them hold.
 --   numbered      every fact, pos = its place in version order
---   cancellations what each cancellation takes back: the fact it names, or else the latest of its kind before it
+--   cancellations what each of them cancels: the fact it names, or else the latest of its kind before it
 --   standing      the facts that hold: of each fact its greatest version, if that comes after its last cancellation;
 --                 every update (an update is never cancelled, and revives nothing)
--- A fact is the admission or the discharge of the stay, or one movement (movement_id). A cancellation takes back
+-- A fact is the admission or the discharge of the stay, or one movement (movement_id). A cancellation cancels
 -- the fact, hence every version of it up to itself; a later version of the fact counts again.
 -- One stay at a time, by index: a plan over many stays would hang on how many rows the planner believes there to be.
 numbered AS (

@@ -36,7 +36,7 @@ def change(settings: Settings, name: str) -> None:
 
 
 def fill(settings: Settings) -> None:
-    """A stay and a result; the bench's emptying takes every note away, so they are made again."""
+    """A stay and a result; the bench's emptying takes every note away, so they are recreated."""
     bench = Bench(settings)
     migrate(settings)
     bench.commit(stay("a", "admitted", 10), lab("x", "resulted", 12))

@@ -25,7 +25,7 @@ TOPIC = "diagnoses"
 
 @dataclass
 class Log:
-    """The one partition of a topic, made anew, and its row of the ledger."""
+    """The one partition of a topic, recreated, and its row of the ledger."""
 
     settings: Settings
     admin: AdminClient

@@ -423,7 +423,7 @@ def test_a_driver_that_stays_is_found(ward, driver):
 
 
 def test_drivers_that_die_one_after_the_other_are_found(ward):
-    """As with a topic that was made again: no batch, no lag, only generations."""
+    """As with a topic that was recreated: no batch, no lag, only generations."""
     for start in range(1, 5):
         assert codes(ward) == [], f"{start - 1} deaths may be anything"
         lease = Lease(ward.settings, "main")

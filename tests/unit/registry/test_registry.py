@@ -235,7 +235,7 @@ def test_a_flood_of_one_bad_id_costs_one_request_and_an_id_registered_later_is_f
 
 
 def test_a_new_source_asks_the_registry_of_now(server: Registry, settings: Settings):
-    """The library's client remembers; a registry that was put back must be seen all the same."""
+    """The library's client remembers; a registry that was restored must be seen all the same."""
     ids = {s.subject: s.schema_id for s in register_all(settings).schemas}
     number = ids["labs-value"]
     assert source(server).lookup(number, "labs").schema == CONTRACTS["labs"].latest

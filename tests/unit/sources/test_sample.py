@@ -36,7 +36,7 @@ def test_what_the_platform_must_get_right_is_in_it():
     discharges = Counter(event["encounter_id"] for event in admissions if event["kind"] == "discharged")
     assert max(discharges.values()) == 2
     stays = {event["encounter_id"] for event in admissions if event["kind"] == "admitted"}
-    assert 5 <= len(stays - discharges.keys()) <= 100  # open, or taken back
+    assert 5 <= len(stays - discharges.keys()) <= 100  # open, or cancelled
 
 
 def test_the_same_seed_and_anchor_give_the_same_events():

@@ -1,7 +1,7 @@
 """Made-up patients for a first look: a small hospital's last thirty days, the same events for the same seed and anchor.
 
 Nobody in it exists. It shows what the platform must get right: open stays, transfers, corrected and cancelled
-results, a discharge corrected or taken back, an admission that never was, arrivals through the emergency department.
+results, a discharge corrected or cancelled, an admission that never was, arrivals through the emergency department.
 Everything is generated as if time had no end and then cut at the anchor: what would be written later is not there
 yet, so that some stays are open. It is no simulator of flows (a later source), and its values are plausible, no more.
 
@@ -131,7 +131,7 @@ class _Person:
             about["ed_departure_time"] = self.after(admitted, -0.5, 0.5)
         admission = self.fact("admissions", f"{stay}/admitted", "admitted", admitted, **about)
         yield admission
-        if self.random.random() < 0.02:  # entered for the wrong person, and taken back
+        if self.random.random() < 0.02:  # entered for the wrong person, and cancelled
             named: Event = {"cancels_event_id": admission[1]["event_id"]} if self.random.random() < 0.5 else {}
             at = self.after(admitted, 0.2, 1)
             yield self.fact("admissions", f"{stay}/undo", "cancelled_admit", at, encounter_id=stay, **named)
@@ -176,7 +176,7 @@ class _Person:
         if change < 0.03:  # the time was wrong
             earlier = end - timedelta(minutes=45)
             yield self.fact("admissions", f"{stay}/redischarged", "discharged", earlier, 400, **about, **how)
-        elif change < 0.06 and not died:  # taken back without naming it, and done again the next day
+        elif change < 0.06 and not died:  # cancelled without naming it, and done again the next day
             back = end + timedelta(minutes=30)
             yield self.fact("admissions", f"{stay}/undischarged", "cancelled_discharge", back, encounter_id=stay)
             yield self.fact("admissions", f"{stay}/again", "discharged", end + timedelta(days=1), **about, **how)
