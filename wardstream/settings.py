@@ -40,6 +40,10 @@ def _short_dir() -> Path:
     return Path("/var/lib") if os.geteuid() == 0 else Path("/var/tmp")  # noqa: S108 - a folder of its own is made in it
 
 
+AIRFLOW_USER = "admin"
+AIRFLOW_SECRET = "airflow_admin"  # noqa: S105 - the name of the file with the password
+
+
 class AddressError(ValueError):
     """The address of a database cannot be read; the message names the variable and shows nothing of the address."""
 
@@ -336,6 +340,11 @@ class Airflow(BaseSettings):
     daily_schedule: str = Field(default="*/15 * * * *", description="When stale days are built; cron, UTC.")
     daily_driver_memory: str = Field(default="1g", description="Heap of the Spark job that builds them.")
     daily_statement_seconds: int = Field(default=600, ge=1, description="Longest statement of that job in PostgreSQL.")
+
+    @property
+    def airflow_url(self) -> str:
+        """The UI, and the base of the REST API."""
+        return f"http://127.0.0.1:{self.airflow_port}"
 
     @field_validator("daily_driver_memory")
     @classmethod

@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 import requests
 
-from wardstream.settings import Settings
-from wardstream.stack.parts import airflow
+from wardstream.settings import AIRFLOW_SECRET, AIRFLOW_USER, Settings
 
 Json: TypeAlias = dict[str, Any]
 FINISHED = ("success", "failed")
@@ -27,7 +26,7 @@ class AirflowApi:
     """Airflow as the settings' user; logs in at the first question."""
 
     def __init__(self, settings: Settings, password: str | None = None) -> None:
-        self.base = airflow.url(settings)
+        self.base = settings.airflow_url
         self._settings = settings
         self._password = password
         self._token: str | None = None
@@ -37,8 +36,8 @@ class AirflowApi:
     def token(self) -> str:
         """A token for the Authorization header; asked for once."""
         if self._token is None:
-            password = self._password or self._settings.password(airflow.USER_SECRET)
-            answer = self._send("POST", "/auth/token", {}, {"username": airflow.USER, "password": password})
+            password = self._password or self._settings.password(AIRFLOW_SECRET)
+            answer = self._send("POST", "/auth/token", {}, {"username": AIRFLOW_USER, "password": password})
             self._token = str(answer.json()["access_token"])
         return self._token
 

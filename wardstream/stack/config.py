@@ -91,6 +91,7 @@ def _program(settings: Settings, part: Part) -> str:
 
 
 def _section(name: str, values: dict[str, object]) -> str:
-    # supervisord expands % in every value
-    lines = [f"{key}={str(value).replace('%', '%%')}" for key, value in values.items()]
+    # supervisord expands % in every value, and in the names of a process's logs twice
+    percent = {key: "%%%%" if key in ("stdout_logfile", "stderr_logfile") else "%%" for key in values}
+    lines = [f"{key}={str(value).replace('%', percent[key])}" for key, value in values.items()]
     return "\n".join([f"[{name}]", *lines, ""])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from wardstream.settings import Settings
+from wardstream.settings import AIRFLOW_USER, Settings
 from wardstream.watch import quarantine_rate, registry_look
 from wardstream.watch import senders as senders_look
 from wardstream.watch.finding import Finding, Look
@@ -95,14 +95,13 @@ def dags(settings: Settings) -> Look:
     """DAGs of ours that somebody paused, as Airflow's API says."""
     from wardstream.airflow.api import AirflowApi, AirflowError
     from wardstream.kafka.health import listens
-    from wardstream.stack.parts import airflow
 
     if not listens(f"127.0.0.1:{settings.airflow_port}"):
         return Look("dags", unknown="Airflow's API does not answer here: whether a DAG is paused is not known")
     try:
         listed = AirflowApi(settings).dags()
     except FileNotFoundError:
-        return Look("dags", unknown=f"no login of {airflow.USER} is known here: whether a DAG is paused is not known")
+        return Look("dags", unknown=f"no login of {AIRFLOW_USER} is known here: whether a DAG is paused is not known")
     except AirflowError as error:
         return Look("dags", unknown=f"whether a DAG is paused is not known: {error}")
     paused = sorted(

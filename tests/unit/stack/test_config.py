@@ -37,7 +37,8 @@ def test_only_the_fenced_exit_code_keeps_the_stream_down(settings):
 
 def test_percent_signs_are_escaped(settings):
     section = _parsed(settings)["program:kafka"]
-    assert "state %%d" in section["command"] and "%%d" in section["stdout_logfile"]
+    assert "state %%d" in section["command"]
+    assert "%%%%d" in section["stdout_logfile"], "supervisord expands it twice"
 
 
 def test_a_long_state_folder_gets_a_short_socket(make_settings, tmp_path):

@@ -109,7 +109,7 @@ def test_what_another_wrote_into_the_folder_ends_nothing(settings):
 
 
 def test_it_does_not_hold_up_the_end_of_the_process_manager(make_settings, tmp_path):
-    settings = make_settings(state_dir=tmp_path / "state", short_dir=Path("/var/tmp"))
+    settings = make_settings(state_dir=tmp_path / "state %d", short_dir=Path("/var/tmp"))
     manager.ensure_running(settings)
     try:
         deadline = time.monotonic() + 10

@@ -22,7 +22,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from wardstream.settings import Settings, memory_bytes
+from wardstream.settings import AIRFLOW_SECRET, AIRFLOW_USER, Settings, memory_bytes
 from wardstream.stack import env
 from wardstream.stack.errors import StackError, no_space, says_no_space
 from wardstream.stack.java import java_env
@@ -33,8 +33,6 @@ from wardstream.stack.secret_files import ensure_secret, secrets_dir, write_secr
 from wardstream.stack.steps import Step
 
 ROLE = "wardstream_airflow"
-USER = "admin"
-USER_SECRET = "airflow_admin"  # noqa: S105 - the name of the file
 HEARTBEAT_SECONDS = 15
 """A scheduler or dag-processor that was silent for longer is dead; both say something every five seconds."""
 
@@ -71,11 +69,6 @@ def home(settings: Settings) -> Path:
     return folder(settings, "airflow", 0o700)
 
 
-def url(settings: Settings) -> str:
-    """The UI, and the base of the REST API."""
-    return f"http://127.0.0.1:{settings.airflow_port}"
-
-
 def is_embedded(settings: Settings) -> bool:
     """Whether this stack has an Airflow of its own: it keeps its metadata in the embedded PostgreSQL."""
     return settings.airflow and postgres.PARTS[0].is_embedded(settings)
@@ -89,12 +82,12 @@ def version() -> str:
 def prepare(settings: Settings) -> None:
     """Make the secrets if they are missing, and write the files that Airflow wants to find."""
     ensure_secret(settings, ROLE)
-    password = ensure_secret(settings, USER_SECRET)
+    password = ensure_secret(settings, AIRFLOW_SECRET)
     for name in ("airflow_jwt", "airflow_api"):
         ensure_secret(settings, name)
     ensure_secret(settings, "airflow_fernet", lambda: base64.urlsafe_b64encode(os.urandom(32)).decode())
     # SimpleAuthManager takes passwords as they are in this file, and invents those that are not in it
-    write_secret(_passwords_file(settings), json.dumps({USER: password}) + "\n")
+    write_secret(_passwords_file(settings), json.dumps({AIRFLOW_USER: password}) + "\n")
     (home(settings) / "airflow.cfg").write_text(CONFIG_FILE)
 
 
@@ -118,7 +111,7 @@ def environment(settings: Settings) -> dict[str, str]:
             "fernet_key": settings.password("airflow_fernet"),
             # not getfqdn, which asks the network's name server
             "hostname_callable": "socket.gethostname",
-            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_users": f"{AIRFLOW_USER}:admin",
             "simple_auth_manager_passwords_file": _passwords_file(settings),
         },
         "database": {
@@ -129,7 +122,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "api": {
             "host": "127.0.0.1",
             "port": settings.airflow_port,
-            "base_url": url(settings),
+            "base_url": settings.airflow_url,
             "workers": 1,
             "secret_key": settings.password("airflow_api"),
             "expose_config": False,
@@ -258,7 +251,7 @@ def _revision(settings: Settings) -> str:
 def _answers(settings: Settings) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever proxy is set
     try:
-        with opener.open(f"{url(settings)}/api/v2/monitor/health", timeout=3) as answer:
+        with opener.open(f"{settings.airflow_url}/api/v2/monitor/health", timeout=3) as answer:
             return bool(json.load(answer)["metadatabase"]["status"] == "healthy")
     except (urllib.error.URLError, OSError, ValueError, KeyError):
         return False
@@ -337,7 +330,7 @@ class ApiServer(AirflowPart):
 
     def page(self, settings: Settings) -> Page:
         """Airflow's pages."""
-        return Page("Airflow", url(settings), USER, USER_SECRET, variable="AIRFLOW")
+        return Page("Airflow", settings.airflow_url, AIRFLOW_USER, AIRFLOW_SECRET, variable="AIRFLOW")
 
 
 class Scheduler(AirflowPart):
