@@ -11,6 +11,7 @@ from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
 from wardstream.proof.folds import note
 from wardstream.settings import Settings
+from wardstream.stream.check import must_run
 from wardstream.stream.plan import load_plan
 from wardstream.stream.refold import Refold, create_touched
 
@@ -27,9 +28,12 @@ def touch_all(refold: Refold) -> None:
 def rebuild(settings: Settings) -> dict[str, int]:
     """Put the refold of all history in core's place, in one transaction; returns the days marked by core table.
 
-    The commit lock is held meanwhile: the stream waits, and goes on.
+    The commit lock is held meanwhile: the stream waits, and goes on. PlanError where a fold cannot be run.
     """
-    plan = load_plan(settings.sql_dir, load_contracts(settings.schemas_dir))
+    contracts = load_contracts(settings.schemas_dir)
+    plan = load_plan(settings.sql_dir, contracts)
+    with connect(settings.owner_url, "wardstream rebuild") as conn:
+        must_run(conn, contracts, plan)
     with connect(settings.owner_url, "wardstream rebuild") as conn, conn.transaction():
         scratch = Scratch(conn)
         create_touched(scratch)

@@ -33,6 +33,7 @@ from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.settings import Settings
 from wardstream.stream import schema_ids
+from wardstream.stream.check import must_run
 from wardstream.stream.commit import create_staged
 from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_out
 from wardstream.stream.held import HELD_RUNBOOK as NOT_DEPLOYED_RUNBOOK
@@ -86,12 +87,14 @@ class Report:
 def verify(settings: Settings, wait_seconds: float = 60.0) -> Report:
     """Check everything that is committed, waiting up to `wait_seconds` for the stream to reach the present ends.
 
-    Connection errors of the broker, the registry and PostgreSQL are raised: they prove nothing either way.
+    Connection errors of the broker, the registry and PostgreSQL are raised, and PlanError where a fold cannot be run:
+    they prove nothing either way.
     """
     contracts = load_contracts(settings.schemas_dir)
     broker = Broker(settings, contracts)
     extents = broker.extents()
     with connect(settings.owner_url, "wardstream verify") as conn:
+        must_run(conn, contracts, load_plan(settings.sql_dir, contracts))
         why_behind = _wait(settings, conn, extents, wait_seconds)
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

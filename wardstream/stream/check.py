@@ -21,6 +21,12 @@ def check_plan(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) 
     return [*_faults(conn, contracts, plan)]
 
 
+def must_run(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> None:
+    """PlanError with all that `check_plan` finds, if it finds anything."""
+    if faults := check_plan(conn, contracts, plan):
+        raise PlanError("; ".join(faults))
+
+
 def _faults(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> Iterator[str]:
     for contract in contracts.values():
         try:

@@ -36,7 +36,7 @@ from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
-from wardstream.stream.check import check_plan
+from wardstream.stream.check import must_run
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
 from wardstream.stream.decode import Sorted, sort_out
 from wardstream.stream.gaps import written_over
@@ -103,8 +103,7 @@ class Driver:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
         self.broker.check_clock()
         with connect(self.settings.writer_url, session_name("check", self.stream)) as conn:
-            if faults := check_plan(conn, self.contracts, self.plan):
-                raise PlanError("; ".join(faults))
+            must_run(conn, self.contracts, self.plan)
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)

@@ -14,6 +14,8 @@ from wardstream.contracts import contract_commands
 from wardstream.database.check import check_database
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate
+from wardstream.database.plan_error import PlanError
+from wardstream.proof.rebuild import rebuild
 from wardstream.settings import Settings
 
 
@@ -80,6 +82,12 @@ def test_a_table_that_lacks_a_column_is_said(settings):
             conn.execute("ALTER TABLE history.labs ADD COLUMN flag text")
     assert faults[0] == "history.labs lacks flag; run `wardstream migrate`"
     assert "column h.flag does not exist" in faults[1]
+
+
+def test_a_rebuild_says_it_too(settings):
+    edit(settings, "folds/lab_results.sql", "h.test_name,", "h.test_nam,")
+    with pytest.raises(PlanError, match=r"sql/folds/lab_results\.sql, line 14: column h\.test_nam does not exist"):
+        rebuild(settings)
 
 
 def test_the_command(settings, monkeypatch):
