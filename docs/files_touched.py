@@ -16,7 +16,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 CLONE = Path(__file__).resolve().parent.parent
+TOPIC = "made_up_by_files_touched"
 COPIED = ("schemas", "sql", "wardstream")
 PROPERTY = """\
       - name: analyser
@@ -24,11 +27,6 @@ PROPERTY = """\
         physicalType: string
         classification: internal
         description: What measured it.
-"""
-CHANGE = """\
-      - version: 1.3.0
-        schema: v2
-        change: A new field, analyser.
 """
 PART = '''\
 """The made-up part."""
@@ -71,14 +69,16 @@ def wardstream(copy: Path, *words: str) -> None:
 
 def field_of_history(copy: Path) -> None:
     """labs gets the nullable field `analyser`; history.labs gets its column by `wardstream migrate`."""
-    labs = copy / "schemas" / "labs"
-    schema = json.loads((labs / "value" / "v1.avsc").read_text())
+    labs, contract = copy / "schemas" / "labs", copy / "schemas" / "labs" / "contract.yaml"
+    latest = len(list((labs / "value").glob("v*.avsc")))
+    schema = json.loads((labs / "value" / f"v{latest}.avsc").read_text())
     schema["fields"].append({"name": "analyser", "type": ["null", "string"], "default": None})
-    (labs / "value" / "v2.avsc").write_text(json.dumps(schema, indent=2) + "\n")
-    contract = labs / "contract.yaml"
-    replace(contract, "version: 1.2.0", "version: 1.3.0")
+    (labs / "value" / f"v{latest + 1}.avsc").write_text(json.dumps(schema, indent=2) + "\n")
+    said = yaml.safe_load(contract.read_text())["version"]
+    entry = f"      - version: 99.0.0\n        schema: v{latest + 1}\n        change: A new field, analyser.\n"
+    replace(contract, f"version: {said}", "version: 99.0.0")
     replace(contract, "customProperties:\n", PROPERTY + "customProperties:\n")
-    replace(contract, "      - version: 1.2.0\n", CHANGE + "      - version: 1.2.0\n")
+    replace(contract, f"      - version: {said}\n", f"{entry}      - version: {said}\n")
     wardstream(copy, "contracts", "lock")
     wardstream(copy, "contracts", "check")
 
@@ -106,7 +106,9 @@ def topic(copy: Path) -> None:
     """A topic with a core table and a mart view."""
     fields = ("heart_rate:double", "body_temperature:double", "unit:string")
     options = [word for field in fields for word in ("--field", field)]
-    wardstream(copy, "contracts", "new", "vitals", "--key", "vital_id", *options)
+    wardstream(copy, "contracts", "new", TOPIC, "--key", "row_id", *options)
+    contract = copy / "schemas" / TOPIC / "contract.yaml"
+    contract.write_text(contract.read_text().replace("TODO: ", ""))
     wardstream(copy, "contracts", "lock")
     wardstream(copy, "contracts", "check")
 

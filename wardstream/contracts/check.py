@@ -32,6 +32,12 @@ _TOP_LEVEL = frozenset(
 _CUSTOM = frozenset(
     {"historicalSources", "requiredFor", "dlq", "replayPolicy", "partitions", "coreTables", "changelog"}
 )
+_PROPERTY = frozenset(
+    {"name", "logicalType", "physicalType", "required", "primaryKey", "primaryKeyPosition", "classification"}
+    | {"description", "logicalTypeOptions", "quality", "properties", "items", "businessName", "examples", "tags"}
+    | {"authoritativeDefinitions", "customProperties", "criticalDataElement"}
+)
+_STATUS = ("proposed", "draft", "active", "deprecated", "retired")
 _FOLD_TOPICS = re.compile(r"^-- topics: *(.+?) *$", re.MULTILINE)
 _LOGICAL = {
     **dict.fromkeys(("string", "bytes"), "string"),
@@ -79,6 +85,8 @@ def _document(contract: Contract) -> Iterator[str]:
     for key in ("id", "name", "version", "status", "description", "team"):
         if not document.get(key):
             yield f"needs `{key}`"
+    if document.get("status") and document["status"] not in _STATUS:
+        yield f"`status` is one of {', '.join(_STATUS)}"
     if not (document.get("description") or {}).get("purpose"):
         yield "needs `description.purpose`"
     if not any(member.get("role") == "owner" for member in (document.get("team") or {}).get("members", [])):
@@ -151,13 +159,18 @@ def _rules(prop: Mapping[str, Any], kind: str, path: str, *, nested: bool) -> It
     """Faults of one property's own words: description, class, and rules that the validator would not enforce."""
     if not prop.get("description"):
         yield f"property {path}: needs a description"
+    elif str(prop["description"]).startswith("TODO"):
+        yield f"property {path}: its description is still to be written"
+    for key in sorted(map(str, prop.keys() - _PROPERTY)):
+        yield f"property {path}: `{key}` is not enforced here; a range is logicalTypeOptions with minimum and maximum"
     if prop.get("classification") not in CLASSES:
         yield f"property {path}: classification is one of {sorted(CLASSES)}"
     options = prop.get("logicalTypeOptions", {})
     if nested and (options or prop.get("quality")):
         yield f"property {path}: rules are enforced on top-level fields only; move it or drop the rule"
     yield from (
-        f"property {path}: option {name} is not enforced here" for name in sorted(options.keys() - KNOWN_OPTIONS)
+        f"property {path}: option {name} is not enforced here; known are {', '.join(sorted(KNOWN_OPTIONS))}"
+        for name in sorted(options.keys() - KNOWN_OPTIONS)
     )
     if kind != "string" and any(name in options for name in LENGTH_OPTIONS):
         yield f"property {path}: lengths belong to strings"
@@ -181,9 +194,11 @@ def _changelog(contract: Contract) -> Iterator[str]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and entry.get("change") for entry in entries):
         yield "customProperties: needs `changelog`, a list of entries with `version`, `schema` and `change`"
         return
-    version = str(contract.document.get("version"))
-    if version not in {str(entry.get("version")) for entry in entries}:
-        yield f"customProperties changelog: needs an entry for version {version}"
+    version, versions = str(contract.document.get("version")), [str(entry.get("version")) for entry in entries]
+    if not versions or versions[0] != version:
+        yield f"customProperties changelog: needs an entry for version {version}, before all others"
+    if len(set(versions)) < len(versions):
+        yield "customProperties changelog: two entries have the same version; raise `version` with each change"
     told = {entry.get("schema") for entry in entries}
     for number in contract.versions:
         if f"v{number}" not in told:
@@ -219,7 +234,8 @@ def _examples(folder: Path, contract: Contract) -> list[str]:
             continue
         if said != example.reason:
             wanted, found = example.reason or "accepted", said or "accepted"
-            problems.append(f"{where}: with v{example.version}, should be {wanted}, but is {found}")
+            what = f"with v{example.version}, should be {wanted}, but is {found}"
+            problems.append(f"{where}: {what}; correct the example or the contract")
     for valid, word in ((True, "valid"), (False, "invalid")):
         if valid not in seen:
             problems.append(f"{contract.topic}/examples/v1/{word}: needs at least one .json file")

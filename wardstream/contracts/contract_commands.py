@@ -10,7 +10,7 @@ import yaml
 
 from wardstream.contracts.check import check_contracts
 from wardstream.contracts.files import files_of
-from wardstream.contracts.lock import LOCK_FILE, add_to_lock
+from wardstream.contracts.lock import LOCK_FILE, add_to_lock, lock_problems
 from wardstream.contracts.model import ContractError, load_contract
 from wardstream.contracts.new import KINDS, write_topic
 from wardstream.settings import FILES, IN_A_CLONE, get_settings
@@ -45,15 +45,22 @@ def lock() -> None:
     folder = get_settings().schemas_dir
     for path in add_to_lock(folder):
         typer.echo(f"added {path}")
+    if problems := lock_problems(folder):
+        for problem in problems:
+            typer.secho(problem, err=True, fg=typer.colors.RED)
+        raise typer.Exit(1)
     typer.echo(f"{folder / LOCK_FILE} is complete")
 
 
 @app.command()
 def new(
-    topic: Annotated[str, typer.Argument(help="Name of the topic, such as vitals.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic, such as vitals.")],
     key: Annotated[str, typer.Option(help="The sender's identity of a thing, such as vital_id.")],
     field: Annotated[
-        list[str], typer.Option(help=f"NAME:TYPE, once a field. Types: {', '.join(KINDS)}.", default_factory=list)
+        list[str],
+        typer.Option(
+            help=f"NAME:TYPE, once a field. Types: {', '.join(KINDS)}.", default_factory=list, show_default=False
+        ),
     ],
 ) -> None:
     """Write the files of a new topic, with a core table and a mart view; nothing is written over."""
@@ -67,7 +74,7 @@ def new(
     for path in write_topic(settings.schemas_dir, settings.sql_dir, topic, key, fields):
         typer.echo(f"wrote {_near(path)}")
     typer.echo(
-        "Say in contract.yaml what the fields mean, whom they concern and what they may be; then\n"
+        "Say in contract.yaml what each field means, its classification and its range; adapt the examples. Then\n"
         "  wardstream contracts check        says what is missing\n"
         "  wardstream contracts lock         releases the schema: after that it does not change\n"
         "  wardstream down; wardstream up    makes tables and topic, registers the schema, and the stream reads it"
@@ -75,7 +82,7 @@ def new(
 
 
 @app.command()
-def files(topic: Annotated[str, typer.Argument(help="Name of the topic.")]) -> None:
+def files(topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.")]) -> None:
     """List every file that says something of a topic: contract, folds, migrations, daily tables."""
     settings = get_settings()
     for path in files_of(settings.schemas_dir, settings.sql_dir, topic):
@@ -83,7 +90,7 @@ def files(topic: Annotated[str, typer.Argument(help="Name of the topic.")]) -> N
 
 
 @app.command()
-def show(topic: Annotated[str, typer.Argument(help="Name of the topic.")]) -> None:
+def show(topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.")]) -> None:
     """Print a contract whole, with what every event begins with: one document of the standard, for other tools."""
     document = dict(load_contract(get_settings().schemas_dir / topic).document)
     typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)

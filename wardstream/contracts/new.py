@@ -41,6 +41,17 @@ KINDS = {
     "timestamp": Kind(_INSTANT, "timestamp", "timestamp-micros", "timestamptz", _TIMES, "2026-03-02T08:00:00Z"),
     "date": Kind({"type": "int", "logicalType": "date"}, "date", "date", "date", _DAYS, "2026-03-02"),
 }
+_WORDS = (
+    "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation"
+    " column concurrently constraint create cross current_catalog current_date current_role current_schema"
+    " current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for"
+    " foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral"
+    " leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps"
+    " placing primary references returning right select session_user similar some symmetric system_user table"
+    " tablesample then to trailing true union unique user using variadic verbose when where window with"
+)
+SQL_WORDS = frozenset(_WORDS.split())
+"""What PostgreSQL takes for a word of its own unless it is quoted (pg_get_keywords, reserved)."""
 OF_THE_TABLE = {"encounter_id", "status", "observed_at", "observed_day"}
 
 
@@ -85,7 +96,7 @@ def _refuse_names(topic: str, key: str, fields: dict[str, str]) -> None:
         raise ContractError(f"field {key}: it is the key; do not give it again")
     for name, kind in fields.items():
         if kind not in KINDS:
-            raise ContractError(f"field {name}: type {kind} is none of {', '.join(KINDS)}")
+            raise ContractError(f"field {name}: write --field {name}:TYPE, the type being one of {', '.join(KINDS)}")
 
 
 def _texts(topic: str, key: str, fields: dict[str, str]) -> dict[str, str]:
@@ -93,14 +104,20 @@ def _texts(topic: str, key: str, fields: dict[str, str]) -> dict[str, str]:
     words = topic.replace("_", " ")
     return {
         "topic": topic,
-        "key": key,
+        "key": _sql(key),
+        "key_name": key,
         "words": words,
         "title": words.capitalize(),
         "properties": "".join(_property(name, KINDS[kind]) for name, kind in fields.items()),
-        "of_history": "".join(f"    h.{name},\n" for name in fields),
-        "of_table": "".join(f"    {name} {KINDS[kind].postgres},\n" for name, kind in fields.items()),
-        "of_view": "".join(f"    {name},\n" for name in fields),
+        "of_history": "".join(f"    h.{_sql(name)},\n" for name in fields),
+        "of_table": "".join(f"    {_sql(name)} {KINDS[kind].postgres},\n" for name, kind in fields.items()),
+        "of_view": "".join(f"    {_sql(name)},\n" for name in fields),
     }
+
+
+def _sql(name: str) -> str:
+    """A column as SQL writes it."""
+    return f'"{name}"' if name in SQL_WORDS else name
 
 
 def _filled(template: str, texts: dict[str, str]) -> str:
@@ -112,10 +129,11 @@ def _property(name: str, kind: Kind) -> str:
         f"- name: {name}",
         f"  logicalType: {kind.logical}",
         f"  physicalType: {kind.physical}",
-        "  classification: health",
-        f"  description: {name.replace('_', ' ').capitalize()}.",
+        "  classification: health  # or personal, sensitive, internal",
+        f'  description: "TODO: {name.replace("_", " ")}; its unit, if it has one"',
     ]
     lines += [f"  logicalTypeOptions: {kind.options}"] if kind.options else []
+    lines += ["  # logicalTypeOptions: {minimum: 0, maximum: 1000}"] if kind.logical in ("number", "integer") else []
     return "".join(f"      {line}\n" for line in lines)
 
 

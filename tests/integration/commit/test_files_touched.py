@@ -57,16 +57,18 @@ def test_a_field_of_core_and_mart(changes: ModuleType, copy: Settings):
 
 def test_a_topic(changes: ModuleType, copy: Settings):
     changes.topic(copy.sql_dir.parent)
-    assert migrate(copy)[-1].endswith(".vitals")
+    assert migrate(copy)[-1].endswith(f".{changes.TOPIC}")
     bench = Bench(copy)
-    for example in load_examples(copy.schemas_dir / "vitals", bench.contracts["vitals"]):
-        bench.commit(("vitals", example.event))
-    found = "vital_id, status, heart_rate, body_temperature, unit, observed_day::text"
-    assert bench.rows(f"SELECT {found} FROM mart.vitals") == [("X-1", "final", 1.5, 1.5, "example", "2026-03-02")]
-    assert bench.rows("SELECT topic, reason FROM ops.quarantine") == [("vitals", "missing:vital_id")]
+    for example in load_examples(copy.schemas_dir / changes.TOPIC, bench.contracts[changes.TOPIC]):
+        bench.commit((changes.TOPIC, example.event))
+    found = "row_id, status, heart_rate, body_temperature, unit, observed_day::text"
+    assert bench.rows(f"SELECT {found} FROM mart.{changes.TOPIC}") == [
+        ("X-1", "final", 1.5, 1.5, "example", "2026-03-02")
+    ]
+    assert bench.rows("SELECT topic, reason FROM ops.quarantine") == [(changes.TOPIC, "missing:row_id")]
     assert bench.not_as_folded() == []
     uncommented = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
-    for table in ("history.vitals", "core.vitals", "mart.vitals"):
+    for table in (f"{schema}.{changes.TOPIC}" for schema in ("history", "core", "mart")):
         assert bench.rows(f"{uncommented} AND col_description(attrelid, attnum) IS NULL", table) == []
 
 

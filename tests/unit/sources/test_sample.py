@@ -22,7 +22,8 @@ def test_enough_people_and_events():
 
 def test_every_kind_of_every_contract_occurs_but_cancelled_patients():
     kinds = {(topic, event["kind"]) for topic, event in SAMPLE}
-    expected = {(topic, kind) for topic, contract in CONTRACTS.items() for kind in contract.kinds}
+    topics = {topic for topic, _ in SAMPLE}  # a topic of your own is not in it
+    expected = {(topic, kind) for topic, contract in CONTRACTS.items() for kind in contract.kinds if topic in topics}
     assert expected - kinds == {("patients", "cancelled"), ("admissions", "updated")}
 
 

@@ -1,9 +1,9 @@
--- core.$topic: one row each: the greatest version of what was said of it.
+-- core.$topic: one row for each $key_name: its greatest version.
 -- topics: $topic
--- key: $key
+-- key: $key_name
 -- days: observed_at
 -- column status: final, corrected or cancelled.
--- column observed_at: When it happened, UTC. Group by observed_day of mart.$topic.
+-- column observed_at: When it happened, UTC. Its calendar day is observed_day of mart.$topic.
 -- column observed_day: Calendar day of observed_at in the facility's zone.
 SELECT
     h.$key,
