@@ -26,7 +26,7 @@ from wardstream.airflow import platform_setup as setup
 from wardstream.contracts.model import load_contracts
 from wardstream.kafka.broker import Broker
 from wardstream.kafka.client import Admin, KafkaRefused
-from wardstream.kafka.publish import DeliveryFailed, Publisher
+from wardstream.kafka.publish import DeliveryFailed, Publisher, lost_right
 from wardstream.kafka.topics import TopicError, create_topics
 from wardstream.proof.reading import TopicUnreadableError, read_partition
 from wardstream.registry.client import RegistryLoginError, RegistryUnavailableError, SchemaSource
@@ -239,6 +239,8 @@ def test_other_rights_that_are_missing_are_named(world: World) -> None:
     none = pytest.raises(DeliveryFailed, match="user stream lacks the right Write on topic labs")
     with none, Publisher(world.stream, timeout_seconds=20) as publisher:
         publisher.send("labs", a_lab)
+    assert "user stream lacks the right Write on topic labs" in lost_right(world.stream, ["labs"])
+    assert "the producer ended" in lost_right(world.publisher, ["labs"])
     with without(world.admin, "publisher", ("TOPIC", "labs", "WRITE")):
         some = pytest.raises(DeliveryFailed, match="user publisher lacks the right Write on topic labs")
         with some, Publisher(world.publisher, timeout_seconds=20) as publisher:

@@ -13,6 +13,6 @@ from wardstream.stream.plan import load_plan
 def check_database(settings: Settings) -> list[str]:
     """What is wrong with the commit files, the folds and the daily tables: one sentence each, with file and line."""
     contracts = load_contracts(settings.schemas_dir)
-    with connect(settings.writer_url, "wardstream check") as conn:
+    with connect(settings.owner_url, "wardstream check") as conn:
         plan = load_plan(settings.sql_dir, contracts)
         return [*check_plan(conn, contracts, plan), *check_marts(conn, settings.sql_dir)]

@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection
+from confluent_kafka.admin import AclOperation
 
 from wardstream.contracts.codec import Encoder
 from wardstream.contracts.model import ContractError, load_contracts
-from wardstream.kafka.client import Trouble, not_allowed, producer
+from wardstream.kafka.client import Admin, Trouble, not_allowed, producer
 from wardstream.registry.client import schema_id
 from wardstream.settings import Settings
 
@@ -33,6 +34,23 @@ _GIVE_UP_SECONDS = 10.0
 
 class DeliveryFailed(RuntimeError):
     """Events were not acknowledged by Kafka; the message gives how many, the topics and Kafka's error codes."""
+
+
+def lost_right(settings: Settings, topics: Iterable[str]) -> str:
+    """Why a producer ended of which the library lost the reason: the topic to which this user may not write, if any."""
+    admin = Admin(settings)
+    described = admin.describe_topics(
+        TopicCollection(sorted(topics)), include_authorized_operations=True, request_timeout=10
+    )
+    for topic, future in described.items():
+        try:
+            operations = admin.answer(future, "Describe", f"topic {topic}").authorized_operations
+        except KafkaException as error:
+            return f"topic {topic}: {error}"
+        if operations is not None and AclOperation.WRITE not in operations:
+            missing = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+            return str(not_allowed(settings, missing, "Write", f"topic {topic}"))
+    return f"topic {', '.join(sorted(topics))}: the producer ended with a fatal error; publishing again is safe"
 
 
 class Publisher:
@@ -135,11 +153,11 @@ class Publisher:
         try:
             return call(seconds)
         except (KafkaException, SystemError) as error:
-            # SystemError: a report was delivered while the fatal error was on its way; that one is its cause.
+            # SystemError: a report was delivered while the fatal error was on its way; that one is its cause, or lost.
             fatal = error.__cause__ if isinstance(error, SystemError) else error
-            if not isinstance(fatal, KafkaException):
-                raise
-            raise self._fatal(fatal) from error
+            if isinstance(fatal, KafkaException):
+                raise self._fatal(fatal) from error
+            raise DeliveryFailed(lost_right(self._settings, self._encoders)) from error
 
     def _fatal(self, error: KafkaException) -> DeliveryFailed:
         """A fatal error in words; one of rights comes where the user may write to no topic at all."""

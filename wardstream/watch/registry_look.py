@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from wardstream.kafka.health import listens
 from wardstream.registry.client import COMPATIBILITY, RegistryUnavailableError, Subject, subjects_now
 from wardstream.settings import Settings
 from wardstream.watch.finding import Finding, Look
@@ -13,6 +16,9 @@ PATIENCE_SECONDS = 2.0
 
 def look(settings: Settings) -> Look:
     """One finding for each subject that lacks a version, and one for each whose compatibility is another."""
+    address = urlsplit(settings.registry)
+    if not listens(f"{address.hostname}:{address.port or 443}"):
+        return Look(SOURCE, unknown="the registry does not answer: whether it has our schemas is not known")
     try:
         subjects = subjects_now(settings, PATIENCE_SECONDS)
     except RegistryUnavailableError as error:
