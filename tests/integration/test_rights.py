@@ -33,6 +33,12 @@ def test_as_set_up_they_are_right(rights: Settings) -> None:
     assert any("and no more" in line for line in check_roles(rights))
 
 
+def test_a_stream_that_runs_has_temporary_tables(rights: Settings) -> None:
+    with psycopg.connect(rights.writer_url, autocommit=True) as writer:
+        writer.execute("CREATE TEMP TABLE staged_labs (body text)")
+        assert any("and no more" in line for line in check_roles(rights))
+
+
 MAKE = "CREATE FUNCTION mart.f() RETURNS int LANGUAGE sql AS 'SELECT 1'"
 OWN = f"CREATE TABLE mart.mine (n int); ALTER TABLE mart.mine OWNER TO {BI}"
 DEFAULT = "ALTER DEFAULT PRIVILEGES IN SCHEMA core"

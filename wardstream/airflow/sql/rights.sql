@@ -86,7 +86,9 @@ depends AS (
     SELECT held.name AS role, d.deptype, d.classid, pg_describe_object(d.classid, d.objid, d.objsubid) AS object
     FROM held
     JOIN pg_shdepend AS d ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = held.oid
-    WHERE d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    -- the stream, while it runs, has temporary tables
+    LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relpersistence = 't'
+    WHERE d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) AND c.oid IS NULL
 )
 SELECT format('role %%s does not exist', name)
 FROM known
