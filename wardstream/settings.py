@@ -14,12 +14,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -73,6 +73,20 @@ def memory_bytes(text: str) -> int:
     if found is None:
         raise ValueError(f"{text} is no size, such as 512m or 3g")
     return int(found[1]) << 10 * (1 + "kmgt".index(found[2] or "m"))
+
+
+def _a_size(text: str) -> str:
+    memory_bytes(text)
+    return text
+
+
+def _absolute(text: str) -> str:
+    return text and str(Path(text).expanduser().resolve())
+
+
+Size = Annotated[str, AfterValidator(_a_size)]
+File = Annotated[str, AfterValidator(_absolute)]
+"""The path of a file, or nothing."""
 
 
 class PortsOfParts(PydanticBaseSettingsSource):
@@ -191,19 +205,14 @@ class Kafka(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_user: str = Field(default="", validate_default=True)
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
-    kafka_certificate_file: str = Field(default="", description="PEM; only where the broker asks for one.")
-    kafka_key_file: str = Field(default="", description="The certificate's private key, PEM.")
+    kafka_ca_file: File = Field(default="", description="PEM; empty: the certificates that the system trusts.")
+    kafka_certificate_file: File = Field(default="", description="PEM; only where the broker asks for one.")
+    kafka_key_file: File = Field(default="", description="The certificate's private key, PEM.")
     kafka_key_password: SecretStr = SecretStr("")
     kafka_group: str = Field(default="wardstream", min_length=1, description="Shows the ledger to Kafka's tools.")
     topic_partitions: int = Field(default=1, ge=1, description="Of a new topic whose contract gives no number.")
     topic_replication: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
     topic_min_insync_replicas: int = Field(default=0, ge=0, description="Of a new topic; 0: the broker's default.")
-
-    @field_validator("kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
-    @classmethod
-    def _absolute_file(cls, value: str) -> str:
-        return value and str(Path(value).expanduser().resolve())
 
     @field_validator("kafka_security_protocol")
     @classmethod
@@ -233,12 +242,7 @@ class Registry(BaseSettings):
     registry_management_port: int = 18082
     registry_user: str = ""
     registry_password: SecretStr = SecretStr("")
-    registry_ca_file: str = Field(default="", description="PEM; empty: the certificates that the system trusts.")
-
-    @field_validator("registry_ca_file")
-    @classmethod
-    def _absolute_registry_file(cls, value: str) -> str:
-        return value and str(Path(value).expanduser().resolve())
+    registry_ca_file: File = Field(default="", description="PEM; empty: the certificates that the system trusts.")
 
     @property
     def registry(self) -> str:
@@ -316,7 +320,7 @@ class Stream(BaseSettings):
 
     stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
     stream_max_offsets: int = Field(default=50_000, ge=1, description="Most events in one batch; bounds memory.")
-    stream_driver_memory: str = "1g"
+    stream_driver_memory: Size = "1g"
     spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")
     stream_takeover_seconds: float = Field(default=15.0, gt=0, description="A heartbeat older than this is dead.")
     spark_jars: str = Field(default="", description="Jars for Spark, comma-separated; the embedded stack fills it in.")
@@ -325,12 +329,6 @@ class Stream(BaseSettings):
     )
     metrics_port: int = Field(default=18083, ge=0, le=65535, description="The stream's, for Prometheus; 0: none.")
 
-    @field_validator("stream_driver_memory")
-    @classmethod
-    def _size(cls, value: str) -> str:
-        memory_bytes(value)
-        return value
-
 
 class Airflow(BaseSettings):
     """Airflow, and what its DAGs do."""
@@ -338,19 +336,13 @@ class Airflow(BaseSettings):
     airflow_port: int = 18080
     airflow: bool = Field(default=True, description="Whether the embedded stack has Airflow.")
     daily_schedule: str = Field(default="*/15 * * * *", description="When stale days are built; cron, UTC.")
-    daily_driver_memory: str = Field(default="1g", description="Heap of the Spark job that builds them.")
+    daily_driver_memory: Size = Field(default="1g", description="Heap of the Spark job that builds them.")
     daily_statement_seconds: int = Field(default=600, ge=1, description="Longest statement of that job in PostgreSQL.")
 
     @property
     def airflow_url(self) -> str:
         """The UI, and the base of the REST API."""
         return f"http://127.0.0.1:{self.airflow_port}"
-
-    @field_validator("daily_driver_memory")
-    @classmethod
-    def _daily_size(cls, value: str) -> str:
-        memory_bytes(value)
-        return value
 
 
 class Alerts(BaseSettings):
