@@ -127,8 +127,8 @@ class Publisher:
         # Every queued event ends in a delivery report within its own timeout, so this wait ends too.
         deadline = time.monotonic() + (_GIVE_UP_SECONDS if kind else self._timeout + _GIVE_UP_SECONDS)
         while (left := self._serve(self._producer.flush, 0.5)) and time.monotonic() < deadline:
-            if kind is None:
-                self._raise_failures()
+            if kind is None:  # a refusal stands for all; of single failures the others are awaited, and counted
+                self._raise_refusal()
         if left and kind is None:
             self._failed["(any topic)", "still queued"] += left
         if kind is None:
@@ -181,12 +181,15 @@ class Publisher:
             self._seen_errors.add(error.name())
             log.warning("kafka: %s; trying again until the timeout of %g s", error.name(), self._timeout)
 
-    def _raise_failures(self) -> None:
+    def _raise_refusal(self) -> None:
         refused = self._trouble.refused(self._waiting_since) or self._not_allowed
         if refused is not None:
             raise DeliveryFailed(
                 f"{refused}; {self._failed.total() + len(self._producer)} events were not acknowledged"
             )
+
+    def _raise_failures(self) -> None:
+        self._raise_refusal()
         if self._failed:
             what = ", ".join(f"{topic}: {count} x {code}" for (topic, code), count in sorted(self._failed.items()))
             others = ", ".join(sorted(self._seen_errors)) or "none"
