@@ -71,8 +71,8 @@ Wait = Annotated[float, typer.Option(help="Seconds to wait for the stream to rea
 
 @app.command()
 def migrate(
-    back: Annotated[int, typer.Option("--back", min=0, help="Take back the newest N instead.", metavar="N")] = 0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before taking back.")] = False,
+    back: Annotated[int, typer.Option("--back", min=0, help="Roll back the newest N instead.", metavar="N")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before rolling back.")] = False,
 ) -> None:
     """Apply the migrations of sql/migrations that the database lacks."""
     if back:
@@ -95,7 +95,7 @@ def _migrate_back(count: int, yes: bool) -> None:
     typer.echo("\n".join(f"will be rolled back: {name}" for name in names))
     typer.echo("Their tables and columns go, with all that is in them. `wardstream backup` first.")
     if not yes:
-        typer.confirm("Take them back?", abort=True)
+        typer.confirm("Roll them back?", abort=True)
     typer.echo("\n".join(f"rolled back: {name}" for name in rollback(settings, count)))
 
 

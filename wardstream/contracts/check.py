@@ -8,7 +8,6 @@ would not enforce (another option, another metric) is refused rather than ignore
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from wardstream.contracts.lock import lock_problems
 from wardstream.contracts.model import Contract, ContractError, load_contract, short_type
 from wardstream.contracts.validate import KNOWN_OPTIONS, LENGTH_OPTIONS, RANGE_OPTIONS, Validator
 from wardstream.contracts.wire_rules import wire_problems
+from wardstream.stream.plan import HEADER
 
 CLASSES = frozenset({"internal", "personal", "health", "sensitive"})
 """Classifications: no personal data; identifies or describes a person; health; other special categories."""
@@ -38,7 +38,6 @@ _PROPERTY = frozenset(
     | {"authoritativeDefinitions", "customProperties", "criticalDataElement"}
 )
 _STATUS = ("proposed", "draft", "active", "deprecated", "retired")
-_FOLD_TOPICS = re.compile(r"^-- topics: *(.+?) *$", re.MULTILINE)
 _LOGICAL = {
     **dict.fromkeys(("string", "bytes"), "string"),
     **dict.fromkeys(("int", "long"), "integer"),
@@ -211,8 +210,8 @@ def _core_tables(contract: Contract, sql_dir: Path) -> Iterator[str]:
     folds = {
         path.stem
         for path in (sql_dir / "folds").glob("*.sql")
-        for topics in _FOLD_TOPICS.findall(path.read_text(encoding="utf-8"))
-        if contract.topic in (topic.strip() for topic in topics.split(","))
+        for what, topics in HEADER.findall(path.read_text(encoding="utf-8"))
+        if what == "topics" and contract.topic in (topic.strip() for topic in topics.split(","))
     }
     for table in sorted(named - folds):
         yield f"customProperties coreTables: no sql/folds/{table}.sql names {contract.topic} under `-- topics:`"

@@ -8,8 +8,7 @@ from pathlib import Path
 import yaml
 
 from wardstream.contracts.model import load_contract
-
-_INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
+from wardstream.stream.plan import INCLUDE, commit_file
 
 
 def files_of(schemas_dir: Path, sql_dir: Path, topic: str) -> list[Path]:
@@ -19,10 +18,10 @@ def files_of(schemas_dir: Path, sql_dir: Path, topic: str) -> list[Path]:
     """
     contract = load_contract(schemas_dir / topic)
     found = sorted(path for path in (schemas_dir / topic).rglob("*") if path.is_file())
-    found += [sql_dir / "commit" / f"{topic}.sql"] if (sql_dir / "commit" / f"{topic}.sql").is_file() else []
+    found += [own] if (own := commit_file(sql_dir, topic)).is_file() else []
     for table in contract.core_tables:
         fold = sql_dir / "folds" / f"{table}.sql"
-        found += [fold, *(fold.parent / "include" / name for name in _INCLUDE.findall(fold.read_text()))]
+        found += [fold, *(fold.parent / "include" / name for name in INCLUDE.findall(fold.read_text()))]
     tables = re.compile(rf"\bcore\.({'|'.join(map(re.escape, contract.core_tables))})\b")
     if contract.core_tables:
         migrations = sorted((sql_dir / "migrations").glob("*.sql"))

@@ -147,6 +147,11 @@ class Contract:
         return {prop["name"]: prop for prop in self.document["schema"][0]["properties"]}
 
     @cached_property
+    def descriptions(self) -> Mapping[str, str]:
+        """What each property means, on one line, by name."""
+        return {name: " ".join(prop["description"].split()) for name, prop in self.properties.items()}
+
+    @cached_property
     def key(self) -> str:
         """The business key: the one property with primaryKey."""
         keys = [name for name, prop in self.properties.items() if prop.get("primaryKey")]

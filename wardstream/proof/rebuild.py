@@ -34,20 +34,20 @@ def rebuild(settings: Settings) -> dict[str, int]:
     plan = load_plan(settings.sql_dir, contracts)
     with connect(settings.owner_url, "wardstream rebuild") as conn:
         must_run(conn, contracts, plan)
-    with connect(settings.owner_url, "wardstream rebuild") as conn, conn.transaction():
-        scratch = Scratch(conn)
-        create_touched(scratch)
-        lock_commits(conn)
-        facility = read_facility(conn)
-        for fold in plan.folds:
-            refold = Refold(scratch, fold, plan.protocol)
-            touch_all(refold)
-            refold.compute()
-            refold.apply(facility)
-            note(conn, fold)
-        seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
-        conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
-        marked = conn.execute(
-            "SELECT core_table, count(DISTINCT day) FROM touched_days GROUP BY core_table ORDER BY core_table"
-        ).fetchall()
+        with conn.transaction():
+            scratch = Scratch(conn)
+            create_touched(scratch)
+            lock_commits(conn)
+            facility = read_facility(conn)
+            for fold in plan.folds:
+                refold = Refold(scratch, fold, plan.protocol)
+                touch_all(refold)
+                refold.compute()
+                refold.apply(facility)
+                note(conn, fold)
+            seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
+            conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
+            marked = conn.execute(
+                "SELECT core_table, count(DISTINCT day) FROM touched_days GROUP BY core_table ORDER BY core_table"
+            ).fetchall()
     return {str(table): int(days) for table, days in marked}

@@ -40,9 +40,9 @@ def apply_descriptions(conn: Connection, contracts: Mapping[str, Contract], plan
 
 def _of_fold(fold: Fold, contracts: Mapping[str, Contract]) -> Comments:
     properties = {
-        name: " ".join(prop["description"].split())
+        name: text
         for topic in reversed(fold.topics)
         if topic in contracts
-        for name, prop in contracts[topic].properties.items()
+        for name, text in contracts[topic].descriptions.items()
     }
     return {**properties, **fold.comments}

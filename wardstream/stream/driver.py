@@ -102,8 +102,6 @@ class Driver:
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
         self.broker.check_clock()
-        with connect(self.settings.writer_url, session_name("check", self.stream)) as conn:
-            must_run(conn, self.contracts, self.plan)
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)
@@ -114,6 +112,9 @@ class Driver:
             raise AllHeld("; ".join(why(topic, held) for topic, held in self.lease.held.items()))
         for topic, held in self.lease.held.items():
             log.warning("%s; it is left out until that version is deployed", why(topic, held))
+        # last: what comes before is looked at every two seconds while it must not start
+        with connect(self.settings.writer_url, session_name("check", self.stream)) as conn:
+            must_run(conn, self.contracts, self.plan)
         groups = [(topic,) for topic in read] if self.settings.stream_split else [read]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         share = min(10**self.lease.fruitless_starts, SMALLEST_SHARE)

@@ -112,10 +112,5 @@ def _index(conn: Connection, contract: Contract, key: str) -> None:
 
 
 def _comments(contract: Contract) -> Comments:
-    of_fields = {name: _one_line(prop["description"]) for name, prop in contract.properties.items()}
     of_table = f"Every distinct fact of topic {contract.topic}, in the order of its versions. Append-only."
-    return {ITSELF: of_table, **of_fields, **WHAT_WAS_FOUND}
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return {ITSELF: of_table, **contract.descriptions, **WHAT_WAS_FOUND}
