@@ -13,6 +13,7 @@ from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 
 from wardstream.daily.marts import load_marts
+from wardstream.daily.queries import changed_queries
 from wardstream.database.check import check_database
 from wardstream.database.connection import beside, connect, scalar
 from wardstream.database.migrate import migrate
@@ -33,7 +34,7 @@ def apply_migrations(settings: Settings) -> list[str]:
     """Bring the database to the newest migration, and what it knows of the facility to the settings."""
     before = _facility(settings)
     changes = [f"migration {name}: applied" for name in migrate(settings)]
-    if faults := check_database(settings):
+    if faults := check_database(settings) or changed_queries(settings):
         raise SetupError("; ".join(faults))
     after = _facility(settings)
     if before != after:

@@ -21,16 +21,18 @@ app = typer.Typer(no_args_is_help=True, help="The contracts of the topics: schem
 @app.command()
 def check(
     database: Annotated[
-        bool, typer.Option("--database", help="Try commit files, folds and daily tables in PostgreSQL, too.")
+        bool, typer.Option("--database", help="Try commit files, folds and daily tables in PostgreSQL and Spark, too.")
     ] = False,
 ) -> None:
     """Check all contracts, without a server; exit code 1 and one line a problem where something is wrong."""
     folder = get_settings().schemas_dir
     problems = check_contracts(folder, get_settings().sql_dir)
     if database and not problems:
-        from wardstream.database.check import check_database  # this package itself talks to no server
+        # this package itself talks to no server
+        from wardstream.daily.queries import check_queries
+        from wardstream.database.check import check_database
 
-        problems = check_database(get_settings())
+        problems = check_database(get_settings()) or check_queries(get_settings())
     for problem in problems:
         typer.secho(problem, err=True, fg=typer.colors.RED)
     if problems:

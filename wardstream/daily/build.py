@@ -31,7 +31,7 @@ from wardstream.daily.check import check_mart
 from wardstream.daily.deadline import Deadline
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.runs import chunks, runs_of
-from wardstream.daily.spark import aggregate, limits
+from wardstream.daily.spark import limits, plan
 from wardstream.daily.stale import Range, definition_of, stale_days
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.copy import copy
@@ -146,9 +146,8 @@ class Builder:
         days, columns = list(snapshot.versions), columns_of(self.conn, "mart", mart.table)
         seconds = 2 * STATEMENTS * self.settings.daily_statement_seconds
         with self.deadline.within(seconds, f"Spark, mart.{mart.table}, {days[0]} to {days[-1]}"):
-            return aggregate(
-                self.spark, self.settings, self.conn, mart, days, snapshot.facility, snapshot.name, columns
-            )
+            frame = plan(self.spark, self.settings, self.conn, mart, days, snapshot.facility, columns, snapshot.name)
+            return frame.toArrow()
 
     def stage(
         self, mart: Mart, snapshot: Snapshot, rows: pa.Table, faults: dict[str, set[date | None]] | None = None

@@ -1,8 +1,8 @@
 """The folders of sql/marts tried against the database before anything is built by them: no row is read or written.
 
 Each read and each check is planned by PostgreSQL, its columns are compared, and so are the relations it reads with
-those that metadata.yaml names: a table that nobody names could change and make no day stale. The columns of the query
-are compared when Spark knows them (`wardstream.daily.spark`), before it reads a row.
+those that metadata.yaml names: a table that nobody names could change and make no day stale. The query is Spark SQL,
+which `wardstream.daily.queries` has Spark plan.
 """
 
 from __future__ import annotations

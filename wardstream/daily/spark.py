@@ -20,10 +20,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
-import pyarrow as pa
 from psycopg.conninfo import conninfo_to_dict
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from wardstream.daily.jvm import JAVA_OPTIONS, SUBMIT, jdbc_jars
 from wardstream.daily.marts import Mart, Read
@@ -139,17 +138,17 @@ def jdbc(url: str, seconds: int) -> dict[str, str]:
     }
 
 
-def aggregate(
+def plan(
     spark: SparkSession,
     settings: Settings,
     conn: Connection,
     mart: Mart,
     days: Sequence[date],
     facility: Facility,
-    snapshot: str,
     columns: Sequence[str],
-) -> pa.Table:
-    """The rows of the mart table for these days, from core as `snapshot` sees it.
+    snapshot: str | None = None,
+) -> DataFrame:
+    """The mart's query over these days, planned and not yet run, from core as `snapshot` or else each read sees it.
 
     PlanError where the query is wrong, or gives other columns than `columns`, those of the table.
     """
@@ -165,7 +164,7 @@ def aggregate(
     except AnalysisException as error:
         raise PlanError(f"{mart.query_path}{_line(spark, mart, error)}: {_first_sentence(error)}") from None
     compare_columns(mart.query_path, frame.columns, f"mart.{mart.table}", columns)
-    return frame.toArrow()
+    return frame
 
 
 def _line(spark: SparkSession, mart: Mart, error: AnalysisException) -> str:
@@ -191,7 +190,7 @@ def _view(
     read: Read,
     days: Sequence[date],
     facility: Facility,
-    snapshot: str,
+    snapshot: str | None,
 ) -> None:
     text = psycopg.ClientCursor(conn).mogrify(trusted(read.query), {"zone": facility.timezone, "today": facility.today})
     if read.days_are_span:
@@ -203,8 +202,7 @@ def _view(
         where = ["true"]
     options = jdbc(settings.writer_url, settings.daily_statement_seconds)
     # Spark turns autocommit off where a fetch size is set, so that this begins the transaction of the read.
-    options["sessionInitStatement"] = (
-        f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'"
-    )
+    begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    options["sessionInitStatement"] = f"{begin}; SET TRANSACTION SNAPSHOT '{snapshot}'" if snapshot else begin
     rows = spark.read.jdbc(options.pop("url"), f"(\n{text}) AS t", predicates=where, properties=options)
     rows.drop(*read.days).createOrReplaceTempView(read.name)

@@ -1,4 +1,7 @@
-"""All SQL of files tried against the database, before `up` ends and in `wardstream contracts check --database`."""
+"""SQL of files tried against the database, before `up` ends and in `wardstream contracts check --database`.
+
+All of it but the queries of the daily tables, which need Spark: `wardstream.daily.queries`.
+"""
 
 from __future__ import annotations
 

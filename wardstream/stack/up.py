@@ -71,8 +71,15 @@ def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> 
 
         migrate(settings)
         if faults := check_database(settings):
-            raise StackError("migrate", "\n  ".join(faults), "wardstream up, once the files are mended")
+            raise _faulty("migrate", faults)
         return "; ".join(["applied", *rebuild_due(settings)])
+
+    def queries(_: threading.Event) -> str:
+        from wardstream.daily.queries import changed_queries
+
+        if faults := changed_queries(settings):
+            raise _faulty("queries", faults)
+        return "tried"
 
     def topics(_: threading.Event) -> str:
         from wardstream.kafka.topics import create_topics
@@ -89,6 +96,7 @@ def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> 
         # on our servers or on those elsewhere
         "jars": Step("jars", [], fetch),
         "migrate": Step("migrate", ["postgres"], migrate),
+        "queries": Step("queries", ["jars", "migrate"], queries),
         "topics": Step("topics", ["kafka"], topics),
         "schemas": Step("schemas", ["registry"], schemas),
     }
@@ -101,6 +109,10 @@ def _steps(settings: Settings, here: Sequence[Part], stream: bool, say: Say) -> 
             steps[packages] = _packages_step(settings, part, packages, say)
         steps[part.name] = _start_step(settings, part, packages)
     return list(steps.values())
+
+
+def _faulty(step: str, faults: Sequence[str]) -> StackError:
+    return StackError(step, "\n  ".join(faults), "wardstream up, once the files are mended")
 
 
 def _packages_step(settings: Settings, part: Part, name: str, say: Say) -> Step:

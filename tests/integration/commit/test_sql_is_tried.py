@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tests.integration.conftest import another_database
 from wardstream.airflow.platform_setup import SetupError, apply_migrations
 from wardstream.contracts import contract_commands
+from wardstream.daily import queries
 from wardstream.database.check import check_database
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate
@@ -95,5 +96,45 @@ def test_the_command(settings, monkeypatch):
     assert CliRunner().invoke(contract_commands.app, ["check", "--database"]).exit_code == 0
     edit(settings, "folds/lab_results.sql", "h.test_name,", "h.test_nam,")
     done = CliRunner().invoke(contract_commands.app, ["check", "--database"])
+    edit(settings, "folds/lab_results.sql", "h.test_nam,", "h.test_name,")
     assert done.exit_code == 1 and "sql/folds/lab_results.sql, line 14" in done.output
     assert CliRunner().invoke(contract_commands.app, ["check"]).exit_code == 0, "without a server it cannot be known"
+
+
+def test_the_query_of_a_daily_table_is_tried_by_spark(settings, monkeypatch):
+    monkeypatch.setattr(contract_commands, "get_settings", lambda: settings)
+    edit(settings, "marts/daily_labs/query.sql", "FROM counted", "FORM counted")
+    done = CliRunner().invoke(contract_commands.app, ["check", "--database"])
+    assert done.exit_code == 1 and "daily_labs/query.sql, line 49: Syntax error at or near 'FORM'" in done.output
+    assert len(done.output.splitlines()) == 2, done.output
+    with pytest.raises(SetupError, match=r"daily_labs/query\.sql, line 49"):
+        apply_migrations(settings)
+
+
+def test_spark_is_not_asked_again_about_what_has_not_changed(settings, monkeypatch):
+    asked: list[str] = []
+    answer: list[str] = []
+
+    def ask(_: Settings) -> list[str]:
+        asked.append("asked")
+        return answer
+
+    monkeypatch.setattr(queries, "check_queries", ask)
+    (settings.state_dir / "queries.txt").unlink(missing_ok=True)
+    assert [queries.changed_queries(settings) for _ in range(2)] == [[], []] and len(asked) == 1
+    edit(settings, "marts/daily_labs/query.sql", "FROM counted", "FROM counted ")
+    queries.changed_queries(settings)
+    assert len(asked) == 2, "the file has changed"
+    edit(settings, "marts/daily_labs/reads/lab_results.sql", "    flag,\n", "    flag::varchar(9) AS flag,\n")
+    queries.changed_queries(settings)
+    assert len(asked) == 3, "a column that it reads has changed"
+    with connect(settings.owner_url, "test") as conn:
+        conn.execute("ALTER TABLE mart.daily_labs ADD COLUMN more text")
+        try:
+            queries.changed_queries(settings)
+        finally:
+            conn.execute("ALTER TABLE mart.daily_labs DROP COLUMN more")
+    assert len(asked) == 4, "the table has changed"
+    answer.append("wrong")
+    edit(settings, "marts/daily_labs/query.sql", "FROM counted", "FROM counted ")
+    assert [queries.changed_queries(settings) for _ in range(2)] == [["wrong"]] * 2, "a fault is said each time"

@@ -12,12 +12,30 @@ from tests.integration.daily.test_job import how
 from tests.integration.daily.test_which_days import a_week
 from wardstream.daily.build import run
 from wardstream.daily.check import check_marts
+from wardstream.daily.queries import faults_of_queries
 
 QUERY = "daily_labs/query.sql"
 READ = "daily_labs/reads/lab_results.sql"
 CHECKS = "daily_labs/checks.sql"
 METADATA = "daily_labs/metadata.yaml"
 OTHER_TABLE = "FROM core.lab_results WHERE EXISTS (SELECT FROM core.patients) AND"
+WRONG_QUERIES = [
+    (QUERY, "    loinc_code,\n    results", "    results", "query.sql: it does not give loinc_code, which mart.d"),
+    (
+        QUERY,
+        "    loinc_code,\n    results",
+        "    loinc_code,\n    1 AS x,\n    results",
+        "query.sql: it gives x, which",
+    ),
+    (QUERY, "FROM counted", "FORM counted", "query.sql, line 49: Syntax error at or near 'FORM'"),
+    (
+        QUERY,
+        "        unit,\n        max",
+        "        units,\n        max",
+        "query.sql, line 12: A column, variable, or",
+    ),
+    (QUERY, "FROM counted", "FROM cuonted", "query.sql, line 49: The table or view `cuonted` cannot be found"),
+]
 
 
 def test_what_is_shipped_holds(clinic):
@@ -45,6 +63,16 @@ def test_what_postgresql_refuses_is_said_with_file_and_line(clinic, sql_of, name
     assert said in fault and "daily_labs" in fault and "\n" not in fault
 
 
+def test_the_queries_that_are_shipped_hold(clinic):
+    assert faults_of_queries(clinic.settings, clinic.conn, clinic.spark) == []
+
+
+@pytest.mark.parametrize(("name", "right", "wrong", "said"), WRONG_QUERIES)
+def test_what_spark_refuses_is_said_with_file_and_line(clinic, sql_of, name, right, wrong, said):
+    (fault,) = faults_of_queries(sql_of(name, right, wrong), clinic.conn, clinic.spark)
+    assert said in fault and "daily_labs" in fault and "\n" not in fault
+
+
 def test_a_folder_without_a_table_is_said(clinic, sql_of):
     settings = sql_of(METADATA, "version: 1", "version: 1")
     (settings.sql_dir / "marts" / "daily_labs").rename(settings.sql_dir / "marts" / "daily_nothing")
@@ -55,21 +83,7 @@ def test_a_folder_without_a_table_is_said(clinic, sql_of):
 @pytest.mark.parametrize(
     ("name", "right", "wrong", "said"),
     [
-        (QUERY, "    loinc_code,\n    results", "    results", "query.sql: it does not give loinc_code, which mart.d"),
-        (
-            QUERY,
-            "    loinc_code,\n    results",
-            "    loinc_code,\n    1 AS x,\n    results",
-            "query.sql: it gives x, which",
-        ),
-        (QUERY, "FROM counted", "FORM counted", "query.sql, line 49: Syntax error at or near 'FORM'"),
-        (
-            QUERY,
-            "        unit,\n        max",
-            "        units,\n        max",
-            "query.sql, line 12: A column, variable, or",
-        ),
-        (QUERY, "FROM counted", "FROM cuonted", "query.sql, line 49: The table or view `cuonted` cannot be found"),
+        *WRONG_QUERIES,
         (READ, "    flag,\n", "    flagg,\n", 'lab_results.sql, line 12: column "flagg" does not exist'),
     ],
 )
