@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
-
 from wardstream.contracts.model import load_contract
 from wardstream.stream.plan import INCLUDE, commit_file
+from wardstream.yaml_text import load_yaml
 
 
 def files_of(schemas_dir: Path, sql_dir: Path, topic: str) -> list[Path]:
@@ -27,6 +26,6 @@ def files_of(schemas_dir: Path, sql_dir: Path, topic: str) -> list[Path]:
         migrations = sorted((sql_dir / "migrations").glob("*.sql"))
         found += [path for path in migrations if tables.search(path.read_text(encoding="utf-8"))]
     for metadata in sorted((sql_dir / "marts").glob("*/metadata.yaml")):
-        read = yaml.safe_load(metadata.read_text(encoding="utf-8")).get("core", [])
+        read = load_yaml(metadata.read_text(encoding="utf-8")).get("core", [])
         found += [metadata.parent] if set(read) & set(contract.core_tables) else []
     return list(dict.fromkeys(found))

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wardstream.yaml_text import load_yaml
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -244,7 +246,7 @@ def load_contract(folder: Path) -> Contract:
     """The contract of one topic's folder. ContractError where a file is missing or is not what it should be."""
     file = folder / "contract.yaml"
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{file}: cannot be read as YAML: {error}") from error
     try:
@@ -275,7 +277,7 @@ def _with_references(file: Path, properties: list[dict[str, Any]]) -> list[dict[
 
 def _referred(file: Path, path: str) -> list[dict[str, Any]]:
     try:
-        properties = yaml.safe_load((file.parent / path).read_text(encoding="utf-8"))
+        properties = load_yaml((file.parent / path).read_text(encoding="utf-8"))
         if isinstance(properties, list) and all("name" in prop for prop in properties):
             return properties
     except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError) as error:

@@ -22,6 +22,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wardstream.database.plan_error import PlanError
+from wardstream.yaml_text import load_yaml
 
 DAYS = re.compile(r"^-- days: *(.+?) *$", re.MULTILINE)
 NAME = r"^[a-z_][a-z0-9_]*$"
@@ -108,7 +109,7 @@ def read_metadata(path: Path) -> Metadata:
     """One metadata.yaml; PlanError names each key that is missing, unknown or of another type."""
     text = _text(path)
     try:
-        return Metadata.model_validate(yaml.safe_load(text))
+        return Metadata.model_validate(load_yaml(text))
     except yaml.MarkedYAMLError as error:
         at = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise PlanError(f"{path}{at}: no YAML: {error.problem}") from None

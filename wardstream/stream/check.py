@@ -10,7 +10,7 @@ from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import compare_columns, result_of
 from wardstream.database.scratch import Scratch
 from wardstream.stream.commit import create_staged
-from wardstream.stream.plan import WHERE_FOUND, Fold, Plan
+from wardstream.stream.plan import WHERE_FOUND, Fold, Plan, as_sent
 from wardstream.stream.refold import Refold, create_touched
 
 KNOWN_AT = {"known_at": "infinity"}
@@ -49,6 +49,12 @@ def _check_topic(conn: Connection, contract: Contract, plan: Plan) -> None:
     kept = [name for name in columns_of(conn, "history", contract.topic) if name != "received_at"]
     if missing := [name for name in given if name not in kept]:
         raise PlanError(f"{table} lacks {', '.join(missing)}; run `wardstream migrate`")
+    gone = [name for name in kept if name not in given]
+    if gone and plan.history[contract.topic] == as_sent(contract):  # there is no file to name
+        raise PlanError(
+            f"schemas/{contract.topic}/value: its latest version lacks {', '.join(gone)}, which {table} has; bring back"
+            " the version that has it: `wardstream contracts check` names a released one that is gone"
+        )
     compare_columns(f"sql/commit/{contract.topic}.sql", list(given), table, kept)
     types = types_of(conn, table)
     for name, kind in given.items():

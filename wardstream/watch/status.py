@@ -42,12 +42,6 @@ class Purpose:
         return pid is not None and pid == self.waiting_pid and not self.turn.wanted
 
 
-def stream_status(settings: Settings, stream: str = STREAM) -> StreamStatus | None:
-    """The stream's row in ops.streams, None where it never ran; psycopg.OperationalError without PostgreSQL."""
-    with connect(settings.writer_url, "wardstream status") as conn:
-        return read_status(conn, stream)
-
-
 def stream_purpose(settings: Settings, stream: str = STREAM) -> Purpose | None:
     """From ops.stream_control, None where it does not say; psycopg.OperationalError without PostgreSQL."""
     with connect(settings.writer_url, "wardstream status") as conn:
@@ -55,7 +49,7 @@ def stream_purpose(settings: Settings, stream: str = STREAM) -> Purpose | None:
 
 
 def read_status(conn: Connection, stream: str = STREAM) -> StreamStatus | None:
-    """`stream_status` on a connection that is there."""
+    """The stream's row in ops.streams, None where it never ran."""
     try:
         row = conn.execute(beside(__file__, "stream"), {"stream": stream}).fetchone()
     except psycopg.errors.UndefinedTable:

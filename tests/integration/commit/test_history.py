@@ -14,6 +14,7 @@ import yaml
 from tests.integration.commit.bench import Bench
 from tests.integration.commit.facts import lab
 from tests.integration.conftest import another_database
+from wardstream.database.check import check_database
 from wardstream.database.connection import Connection, columns_of, connect, types_of
 from wardstream.database.migrate import migrate
 from wardstream.database.plan_error import PlanError
@@ -73,6 +74,16 @@ def test_a_new_field_is_a_column_more_and_no_row_is_rewritten(settings):
         bench.commit((topic, {**body, "analyser": "A1", "place": {"room": "12"}}))
         assert bench.rows("SELECT analyser, place ->> 'room' FROM history.labs ORDER BY recorded_at") == [("A1", "12")]
     assert migrate(settings) == []
+
+
+def test_a_version_that_is_gone_is_said(settings):
+    edit(settings, "labs", add("analyser", "string"), 2)
+    migrate(settings)
+    assert check_database(settings) == []
+    (settings.schemas_dir / "labs" / "value" / "v2.avsc").unlink()
+    migrate(settings)
+    (fault,) = check_database(settings)
+    assert fault.startswith("schemas/labs/value: its latest version lacks analyser, which history.labs has; bring back")
 
 
 def test_what_was_there_stays_when_a_column_comes(settings):

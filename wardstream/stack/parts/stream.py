@@ -46,12 +46,14 @@ class Stream(Part):
 
         StackError where it is blocked: it will not become ready before somebody has decided something.
         """
+        from wardstream.database.connection import connect
         from wardstream.stack import manager  # late: it needs the list of all parts
         from wardstream.stream.start import BLOCKED_RUNBOOK
-        from wardstream.watch.status import stream_purpose, stream_status
+        from wardstream.watch.status import read_purpose, read_status
 
         pid = manager.pid_of(settings, NAME)
-        status, purpose = stream_status(settings), stream_purpose(settings)
+        with connect(settings.writer_url, "wardstream status") as conn:
+            status, purpose = read_status(conn), read_purpose(conn)
         if status is not None and status.pid == pid and status.state == "blocked":
             raise StackError(NAME, f"it is blocked: {status.blocked_by}", f"less {BLOCKED_RUNBOOK}")
         runs = status is not None and status.ready and status.pid == pid
