@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from wardstream.contracts.model import load_contract
+from wardstream.contracts.yaml_text import load_yaml
 from wardstream.stream.plan import INCLUDE, commit_file
-from wardstream.yaml_text import load_yaml
 
 
 def files_of(schemas_dir: Path, sql_dir: Path, topic: str) -> list[Path]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from wardstream.yaml_text import load_yaml
+from wardstream.contracts.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,8 +21,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from wardstream.contracts.yaml_text import load_yaml
 from wardstream.database.plan_error import PlanError
-from wardstream.yaml_text import load_yaml
 
 DAYS = re.compile(r"^-- days: *(.+?) *$", re.MULTILINE)
 NAME = r"^[a-z_][a-z0-9_]*$"
