@@ -5,6 +5,7 @@
 -- column status: final, corrected or cancelled.
 -- column coded_at: When the diagnosis was coded, UTC. Group by coded_day of mart.diagnoses.
 SELECT
+    h.authority,
     h.diagnosis_id,
     h.patient_id,
     h.encounter_id,
@@ -20,7 +21,9 @@ FROM touched
 CROSS JOIN LATERAL (
     SELECT *
     FROM history.diagnoses AS v
-    WHERE v.diagnosis_id = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    WHERE v.diagnosis_id = touched.key
+        AND v.authority = touched.authority
+        AND v.recorded_at <= %(known_at)s::timestamptz
     ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
     LIMIT 1
 ) AS h

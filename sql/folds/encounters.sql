@@ -18,7 +18,7 @@ WITH
 ,
 
 latest AS (
-    SELECT encounter_id, patient_id, source FROM standing ORDER BY pos DESC LIMIT 1
+    SELECT authority, encounter_id, patient_id, source FROM standing ORDER BY pos DESC LIMIT 1
 ),
 
 -- Each of these restates the whole registration, so the greatest version says all of it.
@@ -36,6 +36,7 @@ place AS (
 )
 
 SELECT
+    l.authority,
     l.encounter_id,
     l.patient_id,
     CASE

@@ -5,6 +5,7 @@
 -- column status: final, corrected or cancelled.
 -- column observed_at: Clinically relevant time of the result, UTC. Group by observed_day of mart.labs.
 SELECT
+    h.authority,
     h.lab_result_id,
     h.patient_id,
     h.encounter_id,
@@ -27,7 +28,9 @@ FROM touched
 CROSS JOIN LATERAL (
     SELECT *
     FROM history.labs AS v
-    WHERE v.lab_result_id = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    WHERE v.lab_result_id = touched.key
+        AND v.authority = touched.authority
+        AND v.recorded_at <= %(known_at)s::timestamptz
     ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
     LIMIT 1
 ) AS h

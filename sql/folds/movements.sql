@@ -22,6 +22,7 @@ laid_out AS (
 )
 
 SELECT
+    m.authority,
     m.encounter_id,
     m.movement_id,
     m.patient_id,

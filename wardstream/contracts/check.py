@@ -17,6 +17,7 @@ from wardstream.contracts.codec import BadRecord, Decoder, Encoder, split
 from wardstream.contracts.examples import Example, load_examples
 from wardstream.contracts.lock import lock_problems
 from wardstream.contracts.model import Contract, ContractError, load_contract, short_type
+from wardstream.contracts.sources import SourcesError, load_sources
 from wardstream.contracts.validate import KNOWN_OPTIONS, LENGTH_OPTIONS, RANGE_OPTIONS, Validator
 from wardstream.contracts.wire_rules import wire_problems
 from wardstream.stream.plan import HEADER
@@ -29,9 +30,7 @@ _TOP_LEVEL = frozenset(
     | {"description", "team", "support", "slaProperties", "schema", "customProperties", "roles", "servers"}
     | {"authoritativeDefinitions", "contractCreatedTs"}
 )
-_CUSTOM = frozenset(
-    {"historicalSources", "requiredFor", "dlq", "replayPolicy", "partitions", "coreTables", "changelog"}
-)
+_CUSTOM = frozenset({"requiredFor", "dlq", "replayPolicy", "partitions", "coreTables", "changelog"})
 _PROPERTY = frozenset(
     {"name", "logicalType", "physicalType", "required", "primaryKey", "primaryKeyPosition", "classification"}
     | {"description", "logicalTypeOptions", "quality", "properties", "items", "businessName", "examples", "tags"}
@@ -60,9 +59,13 @@ def check_contracts(schemas_dir: Path, sql_dir: Path | None = None) -> list[str]
     if not folders:
         return [f"{schemas_dir}: no topic folder; set WARDSTREAM_SCHEMAS_DIR to the schemas folder"]
     problems = lock_problems(schemas_dir)
+    try:
+        sources = load_sources(schemas_dir)
+    except SourcesError as error:
+        return [*problems, str(error)]
     for folder in folders:
         try:
-            contract = load_contract(folder)
+            contract = load_contract(folder, sources)
             wire = wire_problems(contract)
             problems += wire
             problems += [f"{contract.topic}/contract.yaml: {text}" for text in _document(contract)]
@@ -119,7 +122,10 @@ def _document(contract: Contract) -> Iterator[str]:
 
 def _custom(contract: Contract) -> Iterator[str]:
     names = {entry.get("property") for entry in contract.document.get("customProperties", [])}
-    yield from (f"customProperties: `{name}` is not known here" for name in sorted(map(str, names - _CUSTOM)))
+    if "historicalSources" in names:
+        yield "customProperties: `historicalSources` is said in schemas/sources.yaml now: `SOURCE: {historical: true}`"
+    unknown = names - _CUSTOM - {"historicalSources"}
+    yield from (f"customProperties: `{name}` is not known here" for name in sorted(map(str, unknown)))
     yield from (f"customProperties: needs `{name}`" for name in ("dlq", "replayPolicy") if name not in names)
     for kind, fields in contract.required_for.items():
         if kind not in contract.kinds:

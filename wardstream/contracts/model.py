@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wardstream.contracts.sources import Sources, SourcesError, load_sources
 from wardstream.contracts.yaml_text import load_yaml
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ _STAGING = {
 }
 SUPPORTED_TYPES = frozenset(_STAGING)
 JSON_TYPES = frozenset({"record", "array", "map"})
+
+
+IDENTIFIER = "identifier"
+"""The tag of a property that is an id: it is compared as `contracts.sources` says."""
 
 
 class ContractError(ValueError):
@@ -121,6 +126,8 @@ class Contract:
     versions: Mapping[int, Schema]
     document: Mapping[str, Any]
     """contract.yaml as parsed, with what it refers to in place."""
+    sources: Sources = field(default_factory=Sources)
+    """Who sends, and whose ids each sender uses; the same for every topic."""
 
     @property
     def subject(self) -> str:
@@ -189,9 +196,10 @@ class Contract:
         return {kind: tuple(names) for kind, names in self.custom("requiredFor", {}).items()}
 
     @cached_property
-    def historical_sources(self) -> frozenset[str]:
-        """Sources whose recorded_at may lie in the future (shifted dates)."""
-        return frozenset(self.custom("historicalSources", []))
+    def identifiers(self) -> tuple[str, ...]:
+        """Names of the fields that are ids: the business key, and every property with the tag `identifier`."""
+        tagged = {name for name, prop in self.properties.items() if IDENTIFIER in prop.get("tags", [])}
+        return tuple(one.name for one in self.fields if one.name in tagged | {self.key})
 
     @property
     def core_tables(self) -> tuple[str, ...]:
@@ -239,11 +247,16 @@ def load_contracts(schemas_dir: Path) -> dict[str, Contract]:
         raise ContractError(
             f"no <topic>/contract.yaml under {schemas_dir}; set WARDSTREAM_SCHEMAS_DIR to the schemas folder"
         )
-    return {file.parent.name: load_contract(file.parent) for file in files}
+    sources = _sources(schemas_dir)
+    return {file.parent.name: load_contract(file.parent, sources) for file in files}
 
 
-def load_contract(folder: Path) -> Contract:
-    """The contract of one topic's folder. ContractError where a file is missing or is not what it should be."""
+def load_contract(folder: Path, sources: Sources | None = None) -> Contract:
+    """The contract of one topic's folder, with the sources of the folder above it unless they are given.
+
+    ContractError where a file is missing or is not what it should be.
+    """
+    sources = _sources(folder.parent) if sources is None else sources
     file = folder / "contract.yaml"
     try:
         document = load_yaml(file.read_text(encoding="utf-8"))
@@ -256,7 +269,14 @@ def load_contract(folder: Path) -> Contract:
         raise ContractError(f"{file}: needs one entry in `schema` whose `properties` each have a `name`") from error
     if len(names) != len(set(names)):
         raise ContractError(f"{file}: a property is named twice")
-    return Contract(topic=folder.name, versions=_load_versions(folder / "value"), document=document)
+    return Contract(topic=folder.name, versions=_load_versions(folder / "value"), document=document, sources=sources)
+
+
+def _sources(schemas_dir: Path) -> Sources:
+    try:
+        return load_sources(schemas_dir)
+    except SourcesError as error:
+        raise ContractError(str(error)) from None
 
 
 def _with_references(file: Path, properties: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from wardstream.contracts.codec import to_raw
 from wardstream.contracts.model import Contract, ContractError, Field
+from wardstream.contracts.sources import WHITE_SPACE
 
 CLOCK_AHEAD_US = 5 * 60 * 1_000_000
 """How far recorded_at may lie ahead of the broker's timestamp, microseconds."""
@@ -52,7 +53,8 @@ class Validator:
         self._texts = [field.name for field in contract.fields if field.type == "string"]
         self._doubles = [field.name for field in contract.fields if field.type in ("double", "float")]
         self._nested = [field.name for field in contract.fields if field.is_json]
-        self._historical = contract.historical_sources
+        self._sources = contract.sources
+        self._identifiers = frozenset(contract.identifiers)
 
     def __call__(self, event: Mapping[str, Any], broker_time_us: int) -> str | None:
         """The reason why the event is refused, or None.
@@ -65,6 +67,8 @@ class Validator:
                 return f"missing:{name}"
         for name, least, most in self._lengths:
             value = get(name)
+            if value is not None and name in self._identifiers:
+                value = value.strip(WHITE_SPACE)
             if value is not None and (len(value) < least or (most is not None and len(value) > most)):
                 return f"{'too_long' if len(value) >= least else 'too_short' if value else 'empty'}:{name}"
         for name, allowed in self._allowed:
@@ -90,7 +94,7 @@ class Validator:
             fault = _nested_fault(get(name))
             if fault is not None:
                 return f"{fault}:{name}"
-        if event["recorded_at"] > broker_time_us + CLOCK_AHEAD_US and event["source"] not in self._historical:
+        if event["recorded_at"] > broker_time_us + CLOCK_AHEAD_US and not self._sources.is_historical(event["source"]):
             return "clock_ahead"
         return None
 

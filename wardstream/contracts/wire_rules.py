@@ -34,6 +34,7 @@ ENVELOPE = (
 _BASE_OF_LOGICAL = {"timestamp-micros": "long", "date": "int"}
 RESERVED = frozenset(
     {"content_hash", "topic_id", "partition", "offset", "schema_id", "received_at", "broker_time", "key", "value"}
+    | {"authority", "ids_as_sent"}
 )
 """Columns that staging and history put beside the fields of an event."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -19,11 +19,14 @@ from wardstream.daily.zone import apply_facility
 from wardstream.database.connection import connect
 from wardstream.database.locks import lock_migrations
 from wardstream.database.migration_errors import explained
+from wardstream.database.text_key import apply_text_key
 from wardstream.proof.folds import note_folds_of_empty_tables
+from wardstream.proof.restate import restate
 from wardstream.settings import Settings
 from wardstream.stream.descriptions import apply_descriptions
 from wardstream.stream.history import apply_history
 from wardstream.stream.plan import load_plan
+from wardstream.stream.stored_sources import sources_of
 
 
 def _backend_url(settings: Settings) -> str:
@@ -58,6 +61,8 @@ def migrate(settings: Settings) -> list[str]:
     plan = load_plan(settings.sql_dir, contracts)
     with _alone(settings), connect(settings.owner_url, "wardstream migrate") as conn:
         apply_history(conn, contracts, plan)
+        restate(conn, contracts, plan)
+        apply_text_key(conn, sources_of(contracts))
         apply_descriptions(conn, contracts, plan)
         apply_mart_comments(conn, settings.sql_dir)
     apply_facility(settings)

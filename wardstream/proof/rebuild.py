@@ -5,14 +5,14 @@ from __future__ import annotations
 from psycopg import sql
 
 from wardstream.contracts.model import load_contracts
-from wardstream.database.connection import connect, scalar, trusted
+from wardstream.database.connection import Connection, connect, scalar, trusted
 from wardstream.database.facility import read_facility
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
 from wardstream.proof.folds import note
 from wardstream.settings import Settings
 from wardstream.stream.check import must_run
-from wardstream.stream.plan import load_plan
+from wardstream.stream.plan import Plan, load_plan
 from wardstream.stream.refold import Refold, create_touched
 
 
@@ -21,7 +21,9 @@ def touch_all(refold: Refold) -> None:
     fold = refold.fold
     key = sql.Identifier(fold.key)
     sources = [sql.Identifier("history", topic) for topic in fold.topics] + [sql.Identifier("core", fold.table)]
-    selects = [sql.SQL("SELECT {k} FROM {t} WHERE {k} IS NOT NULL").format(k=key, t=source) for source in sources]
+    selects = [
+        sql.SQL("SELECT authority, {k} FROM {t} WHERE {k} IS NOT NULL").format(k=key, t=source) for source in sources
+    ]
     refold.touch(sql.SQL(" UNION ").join(selects))
 
 
@@ -35,19 +37,24 @@ def rebuild(settings: Settings) -> dict[str, int]:
     with connect(settings.owner_url, "wardstream rebuild") as conn:
         must_run(conn, contracts, plan)
         with conn.transaction():
-            scratch = Scratch(conn)
-            create_touched(scratch)
             lock_commits(conn)
-            facility = read_facility(conn)
-            for fold in plan.folds:
-                refold = Refold(scratch, fold, plan.protocol)
-                touch_all(refold)
-                refold.compute()
-                refold.apply(facility)
-                note(conn, fold)
-            seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
-            conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
-            marked = conn.execute(
-                "SELECT core_table, count(DISTINCT day) FROM touched_days GROUP BY core_table ORDER BY core_table"
-            ).fetchall()
+            return refold_all(conn, plan)
+
+
+def refold_all(conn: Connection, plan: Plan) -> dict[str, int]:
+    """The same within a transaction that holds the commit lock."""
+    scratch = Scratch(conn)
+    create_touched(scratch)
+    facility = read_facility(conn)
+    for fold in plan.folds:
+        refold = Refold(scratch, fold, plan.protocol)
+        touch_all(refold)
+        refold.compute()
+        refold.apply(facility)
+        note(conn, fold)
+    seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
+    conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
+    marked = conn.execute(
+        "SELECT core_table, count(DISTINCT day) FROM touched_days GROUP BY core_table ORDER BY core_table"
+    ).fetchall()
     return {str(table): int(days) for table, days in marked}

@@ -39,7 +39,7 @@ from wardstream.stream.decode import Judge, judge_batches, judged_schema, sort_o
 from wardstream.stream.held import HELD_RUNBOOK as NOT_DEPLOYED_RUNBOOK
 from wardstream.stream.held import HeldTopic, held_now, why
 from wardstream.stream.lag import lag_of, read_ledger
-from wardstream.stream.plan import WHERE_FOUND, Plan, load_plan
+from wardstream.stream.plan import BESIDE, Plan, load_plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import QUARANTINE
 from wardstream.watch.status import read_purpose, read_status
@@ -328,7 +328,7 @@ class _Verification:
         staged, expected = sql.Identifier(f"staged_{topic}"), sql.Identifier(f"expected_{topic}")
         columns = [c for c in columns_of(self.conn, "history", topic) if c != "received_at"]
         self.conn.execute(sql.SQL("TRUNCATE {}, {}").format(staged, expected))
-        copy(self.conn, staged, rows.select([*(f.name for f in self.contracts[topic].fields), *WHERE_FOUND]))
+        copy(self.conn, staged, rows.select([*(f.name for f in self.contracts[topic].fields), *BESIDE]))
         fill = sql.SQL("INSERT INTO {} ({c}) SELECT {c} FROM ({}) AS q")
         self.conn.execute(fill.format(expected, trusted(self.plan.history[topic]), c=names(columns)))
         self.conn.execute(sql.SQL("ANALYZE {}").format(expected))

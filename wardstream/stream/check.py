@@ -10,15 +10,16 @@ from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import compare_columns, result_of
 from wardstream.database.scratch import Scratch
 from wardstream.stream.commit import create_staged
-from wardstream.stream.plan import WHERE_FOUND, Fold, Plan, as_sent
+from wardstream.stream.plan import BESIDE, Fold, Plan, as_sent
 from wardstream.stream.refold import Refold, create_touched
+from wardstream.stream.stored_sources import source_faults
 
 KNOWN_AT = {"known_at": "infinity"}
 
 
 def check_plan(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> list[str]:
     """What is wrong with what is stored of each topic, and with each fold, one sentence each; as the writer."""
-    return [*_faults(conn, contracts, plan)]
+    return [*source_faults(conn, contracts), *_faults(conn, contracts, plan)]
 
 
 def must_run(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> None:
@@ -58,7 +59,7 @@ def _check_topic(conn: Connection, contract: Contract, plan: Plan) -> None:
     compare_columns(f"sql/commit/{contract.topic}.sql", list(given), table, kept)
     types = types_of(conn, table)
     for name, kind in given.items():
-        if types[name] != kind and name not in WHERE_FOUND:
+        if types[name] != kind and name not in BESIDE:
             raise PlanError(
                 f"sql/commit/{contract.topic}.sql: it gives {name} as {kind}, in {table} it is {types[name]}"
             )

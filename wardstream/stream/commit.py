@@ -30,6 +30,7 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from wardstream.contracts.model import Contract
@@ -38,9 +39,10 @@ from wardstream.database.copy import copy
 from wardstream.database.facility import Facility, read_facility
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
-from wardstream.stream.plan import WHERE_FOUND, Plan
+from wardstream.stream.plan import BESIDE, Plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import REFUSED, isolate
+from wardstream.stream.stored_sources import uses_now
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 
@@ -76,7 +78,7 @@ class Slice:
 class Batch:
     """One batch: planned slices, decoded events by topic, refused messages, and the schema ids met.
 
-    An events table has the contract's fields, WHERE_FOUND, broker_time, key and value, ordered by partition and
+    An events table has the contract's fields, BESIDE, broker_time, key and value, ordered by partition and
     offset. `rejects` has the QUARANTINE columns. `schema_ids` holds (schema id, topic, fingerprint).
     """
 
@@ -145,7 +147,9 @@ class Committer:
         topic = contract.topic
         history = sql.Identifier("history", topic)
         staged = create_staged(self._scratch, contract)
-        found = names(["topic_id", "partition", "offset", *sorted({f.key for f in self.plan.folds_of(topic)})])
+        found = names(
+            ["topic_id", "partition", "offset", "authority", *sorted({f.key for f in self.plan.folds_of(topic)})]
+        )
         like = sql.SQL("AS SELECT {} FROM {} WITH NO DATA").format(found, history)
         fresh = self._scratch.create(fresh_of(topic), like)
         columns = names(c for c in columns_of(self.conn, "history", topic) if c != "received_at")
@@ -186,6 +190,7 @@ class Committer:
             self.conn.execute(trusted(self.plan.protocol["raise_day_versions"]), {"seq": seq})
             self._record_ranges(batch, outcome, seq)
             self._note_senders(batch)
+            self._note_sources(batch)
         return outcome
 
     def _note_senders(self, batch: Batch) -> None:
@@ -195,6 +200,13 @@ class Committer:
         for topic, rows in batch.events.items():
             for sender in rows.group_by("source").aggregate(figures).to_pylist():
                 self.conn.execute(statement, {"topic": topic, **sender})
+
+    def _note_sources(self, batch: Batch) -> None:
+        """Whose ids each source uses, so that a change of the file of sources is noticed."""
+        found = {source for rows in batch.events.values() for source in pc.unique(rows["source"]).to_pylist()}
+        uses = uses_now(self.contracts, sorted(found))
+        values = {"authorities": [u[0] for u in uses.values()], "ignore_case": [u[1] for u in uses.values()]}
+        self.conn.execute(trusted(self.plan.protocol["note_sources"]), {"sources": list(uses), **values})
 
     def close(self) -> None:
         """End the session, and with it whatever an attempt that failed has left: locks, and rows nobody sees."""
@@ -220,7 +232,7 @@ class Committer:
         return rows, []
 
     def _copy_staged(self, topic: str, rows: pa.Table) -> None:
-        columns = [*(f.name for f in self.contracts[topic].fields), *WHERE_FOUND]
+        columns = [*(f.name for f in self.contracts[topic].fields), *BESIDE]
         self._scratch.filled(staged_of(topic), rows.num_rows)
         copy(self.conn, sql.Identifier(staged_of(topic)), rows.select(columns))
 
@@ -299,7 +311,7 @@ class Committer:
         for fold in self.plan.folds_of(topic) if stored else ():
             refold, keys = (
                 self.refolds[fold.table],
-                sql.SQL("SELECT DISTINCT {key} FROM {fresh} WHERE {key} IS NOT NULL"),
+                sql.SQL("SELECT DISTINCT authority, {key} FROM {fresh} WHERE {key} IS NOT NULL"),
             )
             refold.touch(keys.format(key=sql.Identifier(fold.key), fresh=fresh))
             refold.compute()
@@ -338,7 +350,7 @@ def fresh_of(topic: str) -> str:
 
 def create_staged(scratch: Scratch, contract: Contract) -> sql.Identifier:
     """Make the temporary table staged_<topic>: the contract's latest fields, then where the message was found."""
-    types = {**{f.name: f.postgres_type for f in contract.fields}, **WHERE_FOUND}
+    types = {**{f.name: f.postgres_type for f in contract.fields}, **BESIDE}
     columns = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), trusted(t)) for c, t in types.items())
     return scratch.create(staged_of(contract.topic), sql.SQL("({})").format(columns))
 

@@ -1,6 +1,7 @@
 """From Kafka records to judged events, on Spark's executors: Arrow batches in, Arrow batches out.
 
-Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated.
+Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated;
+then its ids take the form in which they are compared.
 A message at fault leaves with a reason and no event. One whose schema is registered and not deployed here leaves with
 NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the task, and Spark's
 batch with it, so that nobody's message is refused for it. The same functions serve `wardstream verify`.
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from wardstream.contracts.canonical import Event
 from wardstream.contracts.codec import BadRecord, Decoder, split
+from wardstream.contracts.identity import Identifier
 from wardstream.contracts.model import Contract
 from wardstream.contracts.validate import Validator
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
@@ -38,6 +40,8 @@ VERDICT = [
     ("schema_id", pa.int32()),
     ("fingerprint", pa.int64()),
     ("content_hash", pa.binary()),
+    ("authority", pa.string()),
+    ("ids_as_sent", pa.string()),
     ("reason", pa.string()),
 ]
 
@@ -57,6 +61,8 @@ class Judged:
     schema_id: int | None = None
     fingerprint: int | None = None
     content_hash: bytes | None = None
+    authority: str | None = None
+    ids_as_sent: str | None = None
     reason: str | None = None
     event: Event | None = None
 
@@ -69,9 +75,16 @@ class Judge:
     source: SchemaSource
     _decoders: dict[tuple[int, str], tuple[int, Decoder | None]] = field(default_factory=dict, repr=False)
     _validators: dict[str, Validator] = field(default_factory=dict, repr=False)
+    _identifiers: dict[str, Identifier] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"contracts": self.contracts, "source": self.source, "_decoders": {}, "_validators": {}}
+        return {
+            "contracts": self.contracts,
+            "source": self.source,
+            "_decoders": {},
+            "_validators": {},
+            "_identifiers": {},
+        }
 
     def __call__(self, topic: str, value: bytes | None, broker_time_us: int) -> Judged:
         """Judge one message. RegistryUnavailableError says nothing about it: try again later."""
@@ -90,7 +103,8 @@ class Judge:
             return Judged(schema_id, meaning, reason=reason)
         if decoder.json_fields:
             event.update(decoder.canonical.texts(event, decoder.json_fields))
-        return Judged(schema_id, meaning, digest, event=event)
+        identity = self._identifier(topic)(event)
+        return Judged(schema_id, meaning, digest, identity.authority, identity.as_sent, event=event)
 
     def _decoder(self, schema_id: int, topic: str) -> tuple[int, Decoder | None]:
         """What the id means, and what reads it; None where no deployed version means the same."""
@@ -105,6 +119,11 @@ class Judge:
         if topic not in self._validators:
             self._validators[topic] = Validator(self.contracts[topic])
         return self._validators[topic]
+
+    def _identifier(self, topic: str) -> Identifier:
+        if topic not in self._identifiers:
+            self._identifiers[topic] = Identifier(self.contracts[topic])
+        return self._identifiers[topic]
 
 
 def event_type(contract: Contract) -> pa.StructType:
@@ -204,5 +223,5 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
 def _flat(rows: pa.Table, topic: str, contract: Contract) -> pa.Table:
     event = rows[f"event_{topic}"].combine_chunks()
     columns = {f.name: pc.struct_field(event, [i]) for i, f in enumerate(contract.fields)}
-    where = ["content_hash", "topic_id", "partition", "offset", "schema_id", "broker_time", "key", "value"]
-    return pa.table({**columns, **{name: rows[name] for name in where}})
+    beside = ["authority", "ids_as_sent", "content_hash", "topic_id", "partition", "offset", "schema_id"]
+    return pa.table({**columns, **{name: rows[name] for name in (*beside, "broker_time", "key", "value")}})

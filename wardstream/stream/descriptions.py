@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from wardstream.contracts.model import Contract
 from wardstream.database.comments import ITSELF, Comments, set_comments
 from wardstream.database.connection import Connection
+from wardstream.stream.history import WHAT_WAS_FOUND
 from wardstream.stream.plan import Fold, Plan
 
 VIEWS = """
@@ -45,4 +46,4 @@ def _of_fold(fold: Fold, contracts: Mapping[str, Contract]) -> Comments:
         if topic in contracts
         for name, text in contracts[topic].descriptions.items()
     }
-    return {**properties, **fold.comments}
+    return {"authority": WHAT_WAS_FOUND["authority"], **properties, **fold.comments}

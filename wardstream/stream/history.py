@@ -18,13 +18,17 @@ from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import result_of
 from wardstream.database.scratch import Scratch
 from wardstream.stream.commit import create_staged, staged_of
-from wardstream.stream.plan import WHERE_FOUND, Plan
+from wardstream.stream.plan import BESIDE, Plan
 
+NULLABLE = {"ids_as_sent"}
+"""Of what is beside an event's fields: what most facts do not have."""
 FACT = ("recorded_at", "event_id", "content_hash")
 """Primary key: the same event with the same body is the same fact."""
 VERSION_ORDER = ("recorded_at", "source_seq", "event_id", "content_hash")
 """Of the versions of an entity, the greatest wins; ties cannot be, since the hash is part of it."""
 WHAT_WAS_FOUND = {
+    "authority": "Whose ids it has, by schemas/sources.yaml: an id names a thing together with it.",
+    "ids_as_sent": "Those ids that were sent in another form than the one in which they are compared, as sent.",
     "content_hash": "SHA-256 of the fact's canonical form.",
     "topic_id": "Kafka's id of the topic it was first committed from.",
     "partition": "Partition it was first committed from.",
@@ -59,13 +63,13 @@ def _columns(conn: Connection, contract: Contract, plan: Plan) -> dict[str, str]
     create_staged(Scratch(conn), contract)
     columns = result_of(conn, f"sql/commit/{contract.topic}.sql", plan.history[contract.topic])
     conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(staged_of(contract.topic))))
-    if missing := [name for name in (*VERSION_ORDER, *WHERE_FOUND) if name not in columns]:
+    if missing := [name for name in (*VERSION_ORDER, *BESIDE) if name not in columns]:
         raise PlanError(f"sql/commit/{contract.topic}.sql: it does not give {', '.join(missing)}")
     return columns
 
 
 def _create(conn: Connection, contract: Contract, columns: Mapping[str, str]) -> bool:
-    required = {*contract.required, *WHERE_FOUND}
+    required = {*contract.required, *BESIDE} - NULLABLE
     parts: list[sql.Composable] = [
         sql.SQL("{} {} {} {}").format(
             sql.Identifier(name),
@@ -94,13 +98,30 @@ def _extend(conn: Connection, contract: Contract, columns: Mapping[str, str]) ->
                 f" cast it in sql/commit/{contract.topic}.sql, or give the field another name"
             )
     new = {name: kind for name, kind in columns.items() if name not in there}
+    if new.pop("authority", None):
+        _add_authority(conn, contract)
     for name, kind in new.items():
         conn.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(table, sql.Identifier(name), trusted(kind)))
-    kept = {*contract.required, *WHERE_FOUND, "received_at"}
+    kept = {*contract.required, *BESIDE, "received_at"} - NULLABLE
     loosened = [name for (name,) in conn.execute(NOT_NULL, [name_of_table]) if name not in kept]
     for name in loosened:  # an event may leave it out now
         conn.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(table, sql.Identifier(name)))
-    return bool(new or loosened)
+    return bool(new or loosened or "authority" not in there)
+
+
+def _add_authority(conn: Connection, contract: Contract) -> None:
+    """Give facts of a version that knew no authority that of most of them, without writing a row; `proof.restate`
+    gives the others theirs."""
+    table = sql.Identifier("history", contract.topic)
+    count = sql.SQL("SELECT source, count(*) FROM {} GROUP BY source ORDER BY count(*) DESC, source")
+    sources = [source for source, _ in conn.execute(count.format(table))]
+    most = contract.sources.authority_of(sources[0]) if sources else contract.sources.default_authority
+    add = sql.SQL("ALTER TABLE {} ADD COLUMN authority text NOT NULL DEFAULT {}")
+    conn.execute(add.format(table, sql.Literal(most)))
+    conn.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN authority DROP DEFAULT").format(table))
+    with conn.cursor() as cursor:
+        known = "INSERT INTO ops.sources (source, authority, ignore_case) VALUES (%s, '', false) ON CONFLICT DO NOTHING"
+        cursor.executemany(known, [[source] for source in sources])
 
 
 def _index(conn: Connection, contract: Contract, key: str) -> None:

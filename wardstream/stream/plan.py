@@ -5,15 +5,16 @@ A fold file begins with a header in comments:
 
     -- core.lab_results: one row a laboratory result
     -- topics: labs                          topics whose new facts touch the table
-    -- key: lab_result_id                    the entity: a column of those histories and of the table's primary key
+    -- key: lab_result_id                    the entity: a column of those histories and, beside authority, of the
+                                              table's primary key
     -- days: observed_at                     instants that place a row on a day; a stay: admitted_at .. discharged_at
     -- ends: status, died_in_hospital        of a stay, may be left out: what counts on its first and last day alone
     -- column status: final, or corrected    what a column means where the contract does not say it; on the lines
     --     or cancelled.                     that follow, indented
 
 The first line's text is the comment of the table. A line `-- include: NAME.sql` is replaced by folds/include/NAME.sql.
-A fold reads the temporary table `touched(key text)` and the parameter %(known_at)s. This module reads files and checks
-their form; it runs no SQL.
+A fold reads the temporary table `touched(authority text, key text)` and the parameter %(known_at)s. This module reads
+files and checks their form; it runs no SQL.
 """
 
 from __future__ import annotations
@@ -26,8 +27,17 @@ from pathlib import Path
 from wardstream.contracts.model import Contract
 from wardstream.database.plan_error import PlanError
 
-WHERE_FOUND = {"content_hash": "bytea", "topic_id": "text", "partition": "int", "offset": "bigint", "schema_id": "int"}
-"""What staging and history have beside an event's fields: its hash, and where it was first committed from."""
+BESIDE = {
+    "authority": "text",
+    "ids_as_sent": "text",
+    "content_hash": "bytea",
+    "topic_id": "text",
+    "partition": "int",
+    "offset": "bigint",
+    "schema_id": "int",
+}
+"""What staging has beside an event's fields: whose ids it has, its hash, and where it was found. So has history, where
+ids_as_sent is jsonb."""
 HEADER = re.compile(r"^-- (topics|key|days|ends): *(.+?) *$", re.MULTILINE)
 TABLE_TEXT = re.compile(r"\A-- core\.\w+: *(.+?) *$", re.MULTILINE)
 COLUMN_TEXT = re.compile(r"^-- column (\w+): *(.+(?:\n-- {3,}\S.*)*)", re.MULTILINE)
@@ -113,7 +123,8 @@ def _comments(text: str) -> dict[str, str]:
 def as_sent(contract: Contract) -> str:
     """The SELECT from staged_<topic> of a topic that stores what it got; records, arrays and maps become jsonb."""
     fields = [f'"{field.name}"' + (f'::jsonb AS "{field.name}"' if field.is_json else "") for field in contract.fields]
-    columns = ", ".join([*fields, *(f'"{name}"' for name in WHERE_FOUND)])
+    beside = ['"ids_as_sent"::jsonb AS "ids_as_sent"' if name == "ids_as_sent" else f'"{name}"' for name in BESIDE]
+    columns = ", ".join([*fields, *beside])
     return f'SELECT {columns} FROM "staged_{contract.topic}"'
 
 

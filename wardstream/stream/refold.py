@@ -20,8 +20,8 @@ from wardstream.stream.plan import Fold
 
 
 def create_touched(scratch: Scratch) -> None:
-    """Make the temporary tables `touched` (keys to fold) and `touched_days` (days of rows that changed)."""
-    scratch.create("touched", sql.SQL("(key text)"))
+    """Make the temporary tables `touched` (entities to fold) and `touched_days` (days of rows that changed)."""
+    scratch.create("touched", sql.SQL("(authority text, key text)"))
     scratch.create("touched_days", sql.SQL("(core_table text, day date)"))
 
 
@@ -36,10 +36,11 @@ class Refold:
         self.core = sql.Identifier("core", fold.table)
         self.columns = columns_of(conn, "core", fold.table)
         self.primary_key = primary_key_of(conn, f"core.{fold.table}")
-        if fold.key not in self.primary_key:
-            raise PlanError(
-                f"sql/folds/{fold.table}.sql: its key {fold.key} is not part of the primary key of core.{fold.table}"
-            )
+        for column in ("authority", fold.key):
+            if column not in self.primary_key:
+                raise PlanError(
+                    f"sql/folds/{fold.table}.sql: its key {column} is not part of the primary key of core.{fold.table}"
+                )
         kinds = types_of(conn, f"core.{fold.table}")
         for column in fold.days:
             if kinds.get(column) != "timestamp with time zone":
@@ -100,13 +101,13 @@ class Refold:
         return spans | {"was": names(throughout, "c"), "becomes": names(throughout, "f")}
 
     def touch(self, keys: sql.Composable) -> None:
-        """Fill `touched` with the keys that this SELECT gives."""
+        """Fill `touched` with the entities that this SELECT gives: authority and key."""
         self._scratch.empty("touched")
         touched = self._scratch.conn.execute(sql.SQL("INSERT INTO touched {}").format(keys))
         self._scratch.filled("touched", touched.rowcount)
 
     def compute(self, known_at: str = "infinity") -> None:
-        """Fill folded_<table> for the keys in `touched` from history as known at `known_at`."""
+        """Fill folded_<table> for the entities in `touched` from history as known at `known_at`."""
         self._scratch.empty(self._folded)
         folded = self._scratch.conn.execute(self._compute, {"known_at": known_at})
         self._scratch.filled(self._folded, folded.rowcount)

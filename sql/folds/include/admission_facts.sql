@@ -1,4 +1,4 @@
--- Part of a WITH inside LATERAL: the facts of one stay, touched.key, and which of them hold.
+-- Part of a WITH inside LATERAL: the facts of one stay, touched.authority and touched.key, and which of them hold.
 --   numbered      every fact, pos = its place in version order
 --   cancellations what each of them cancels: the fact it names, or else the latest of its kind before it
 --   standing      the facts that hold: of each fact its greatest version, if that comes after its last cancellation;
@@ -17,7 +17,9 @@ numbered AS (
             WHEN 'cancelled_discharge' THEN 'discharged'
         END AS cancels_kind
     FROM history.admissions AS h
-    WHERE h.encounter_id = touched.key AND h.recorded_at <= %(known_at)s::timestamptz
+    WHERE h.encounter_id = touched.key
+        AND h.authority = touched.authority
+        AND h.recorded_at <= %(known_at)s::timestamptz
 ),
 
 preceded AS (

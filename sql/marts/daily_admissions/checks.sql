@@ -25,7 +25,7 @@ moves AS (
     SELECT (m.moved_at AT TIME ZONE %(zone)s)::date AS day, count(*) AS number
     FROM building_runs AS r
     INNER JOIN core.movements AS m ON m.moved_at >= r.from_at AND m.moved_at < r.until_at
-    INNER JOIN core.encounters AS e ON e.encounter_id = m.encounter_id
+    INNER JOIN core.encounters AS e ON (e.authority, e.encounter_id) = (m.authority, m.encounter_id)
     WHERE (m.moved_at AT TIME ZONE %(zone)s)::date BETWEEN r.first_day AND r.last_day
         AND m.status <> 'cancelled'
         AND m.movement_type = 'transfer'

@@ -11,8 +11,8 @@ WITH counted AS (
         max(title) AS title,
         count(*) AS diagnoses,
         count_if(sequence = 1) AS primary_diagnoses,
-        count(DISTINCT patient_id) AS patients,
-        count(DISTINCT encounter_id) AS encounters
+        count(DISTINCT authority, patient_id) AS patients,
+        count(DISTINCT authority, encounter_id) AS encounters
     FROM diagnoses
     GROUP BY day, code_system, code
 )

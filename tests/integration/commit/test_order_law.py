@@ -15,6 +15,7 @@ from tests.integration.commit.worlds import (
     MINUS_ZERO,
     ONE_ID_TWO_BODIES,
     faults,
+    strangers,
     worlds,
 )
 
@@ -29,6 +30,12 @@ SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 @given(world=worlds())
 def test_arrival_does_not_matter(shared_bench, world):
     assert faults(shared_bench, world) == []
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW_IS_FINE)
+@given(world=worlds())
+def test_what_one_sender_says_does_not_matter_to_the_things_of_another(shared_bench, world):
+    assert strangers(shared_bench, world) == []
 
 
 @pytest.mark.campaign

@@ -24,6 +24,8 @@ DEFECTS = {
     "labs: one id with two bodies, by arrival": (LABS, "v.content_hash DESC", 'v."offset" DESC'),
     "stays: facts are laid out by arrival": (ADMISSIONS, POSITION, 'h.received_at, h."offset"'),
     "stays: ties are broken by arrival": (ADMISSIONS, POSITION, 'h.recorded_at, h."offset"'),
+    "labs: whose id it is does not count": (LABS, "AND v.authority = touched.authority", ""),
+    "stays: whose id it is does not count": (ADMISSIONS, "AND h.authority = touched.authority", ""),
     "core: what is there stays": (
         UPSERT,
         "DO UPDATE\nSET ({columns}) = ROW({excluded})\nWHERE c *<> excluded",

@@ -16,13 +16,14 @@ from wardstream.proof.digest import relations
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.parts import postgres
 from wardstream.stream.commit import create_staged
-from wardstream.stream.plan import WHERE_FOUND, load_plan
+from wardstream.stream.plan import BESIDE, load_plan
 
 CONTRACTS = load_contracts(PROJECT_ROOT / "schemas")
 PLAN = load_plan(PROJECT_ROOT / "sql", CONTRACTS)
 SCHEMAS = ["history", "core", "ops", "mart"]
 VERSION_ORDER = ["recorded_at", "source_seq", "event_id", "content_hash"]
 FOUND = {
+    "authority": "text",
     "content_hash": "bytea",
     "topic_id": "text",
     "partition": "integer",
@@ -88,6 +89,7 @@ def test_history_has_the_contracts_fields_and_where_they_were_found(owner, contr
     }
     wanted |= {name: (kind, True) for name, kind in FOUND.items()}
     wanted["received_at"] = ("timestamp with time zone", True)
+    wanted["ids_as_sent"] = ("jsonb", False)
     assert found == wanted
 
 
@@ -134,12 +136,12 @@ def test_the_commit_file_gives_the_columns_of_history(owner, contract: Contract)
     kept = {name: kind for name, kind, _ in owner.execute(COLUMNS, [f"history.{contract.topic}"])}
     kept.pop("received_at")
     assert given == kept
-    assert set(WHERE_FOUND) <= set(given)
+    assert set(BESIDE) <= set(given)
 
 
 @pytest.mark.parametrize("fold", PLAN.folds, ids=[fold.table for fold in PLAN.folds])
 def test_a_fold_gives_the_columns_of_its_table(owner, fold):
-    owner.execute("CREATE TEMP TABLE touched (key text)")
+    owner.execute("CREATE TEMP TABLE touched (authority text, key text)")
     given = _result_of(owner, fold.query, {"known_at": "infinity"})
     kept = {name: kind for name, kind, _ in owner.execute(COLUMNS, [f"core.{fold.table}"])}
     assert given == kept

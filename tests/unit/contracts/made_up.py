@@ -147,7 +147,6 @@ def document() -> dict[str, Any]:
             {"property": "dlq", "value": "visits.dlq"},
             {"property": "replayPolicy", "value": "idempotent"},
             {"property": "requiredFor", "value": {"seen": ["day"]}},
-            {"property": "historicalSources", "value": ["old"]},
             {"property": "partitions", "value": 3},
         ],
     }
@@ -182,6 +181,7 @@ def write(
             ],
         }
     )
+    (folder / "schemas" / "sources.yaml").write_text("sources: {old: {historical: true}}\n")
     (topic / "contract.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
     if lock:
         add_to_lock(folder / "schemas")

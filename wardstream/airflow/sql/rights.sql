@@ -53,6 +53,10 @@ expected AS (
     FROM held, space
     WHERE nspname = 'mart' OR (held.name = 'wardstream_writer' AND nspname IN ('history', 'core', 'ops'))
     UNION ALL
+    SELECT held.name, 'function ' || p.oid::regprocedure, 'EXECUTE'
+    FROM held, pg_proc AS p
+    WHERE p.oid = to_regprocedure('mart.text_key(text, text, integer)')
+    UNION ALL
     SELECT held.name, 'database ' || current_database(), privilege
     FROM held, unnest(CASE held.name WHEN 'wardstream_bi' THEN '{CONNECT}' ELSE '{CONNECT,TEMPORARY}' END::text[]) AS privilege
 ),

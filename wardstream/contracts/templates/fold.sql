@@ -6,6 +6,7 @@
 -- column observed_at: When it happened, UTC. Its calendar day is observed_day of mart.$topic.
 -- column observed_day: Calendar day of observed_at in the facility's zone.
 SELECT
+    h.authority,
     h.$key,
     h.patient_id,
     h.encounter_id,
@@ -16,7 +17,9 @@ FROM touched
 CROSS JOIN LATERAL (
     SELECT *
     FROM history.$topic AS v
-    WHERE v.$key = touched.key AND v.recorded_at <= %(known_at)s::timestamptz
+    WHERE v.$key = touched.key
+        AND v.authority = touched.authority
+        AND v.recorded_at <= %(known_at)s::timestamptz
     ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
     LIMIT 1
 ) AS h

@@ -1,18 +1,20 @@
 -- depends: $depends
 
 CREATE TABLE core.$topic (
+    authority text NOT NULL,
     $key text NOT NULL,
     patient_id text NOT NULL,
     encounter_id text,
     status text NOT NULL,
     observed_at timestamptz,
 ${of_table}    source text NOT NULL,
-    PRIMARY KEY ($key)
+    PRIMARY KEY (authority, $key)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON core.$topic TO wardstream_writer;
 
 CREATE VIEW mart.$topic AS
 SELECT
+    authority,
     $key,
     patient_id,
     encounter_id,

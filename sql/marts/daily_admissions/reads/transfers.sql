@@ -8,7 +8,7 @@ SELECT
     coalesce(e.admission_type, '(unknown)') AS admission_type,
     (m.moved_at AT TIME ZONE %(zone)s)::date - date '1970-01-01' AS day
 FROM core.movements AS m
-INNER JOIN core.encounters AS e USING (encounter_id)
+INNER JOIN core.encounters AS e USING (authority, encounter_id)
 WHERE m.status = 'active'
     AND m.movement_type = 'transfer'
     AND e.status IN ('open', 'discharged')

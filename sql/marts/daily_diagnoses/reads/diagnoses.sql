@@ -8,6 +8,7 @@ SELECT
     short_title,
     title,
     sequence,
+    authority,
     patient_id,
     encounter_id
 FROM core.diagnoses

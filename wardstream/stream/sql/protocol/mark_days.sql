@@ -6,7 +6,7 @@ SELECT {table}, d.day
 FROM (
     SELECT c.*
     FROM touched AS t
-    CROSS JOIN LATERAL (SELECT * FROM {core} AS one WHERE one.{key} = t.key OFFSET 0) AS c
+    CROSS JOIN LATERAL (SELECT * FROM {core} AS one WHERE (one.authority, one.{key}) = (t.authority, t.key) OFFSET 0) AS c
     LEFT JOIN {folded} AS f ON ({folded_pk}) = ({core_pk})
     WHERE f.{key} IS NULL OR c *<> f
     UNION ALL

@@ -12,7 +12,7 @@ FROM (
         {now_to} AS now_to,
         f.{key} IS NULL OR ROW({was})::record *<> ROW({becomes})::record AS throughout
     FROM touched AS t
-    CROSS JOIN LATERAL (SELECT * FROM {core} AS one WHERE one.{key} = t.key OFFSET 0) AS c
+    CROSS JOIN LATERAL (SELECT * FROM {core} AS one WHERE (one.authority, one.{key}) = (t.authority, t.key) OFFSET 0) AS c
     LEFT JOIN {folded} AS f ON ({folded_pk}) = ({core_pk})
     WHERE f.{key} IS NULL OR c *<> f
     UNION ALL

@@ -2,7 +2,8 @@
 -- topics: bed_surveys
 -- key: survey_id
 -- days: surveyed_at
-SELECT DISTINCT ON (h.survey_id)
+SELECT DISTINCT ON (h.authority, h.survey_id)
+    h.authority,
     h.survey_id,
     h.patient_id,
     CASE h.kind WHEN 'cancelled' THEN 'cancelled' ELSE 'final' END AS status,
@@ -12,6 +13,6 @@ SELECT DISTINCT ON (h.survey_id)
     h.event_time AS surveyed_at,
     h.note
 FROM touched
-INNER JOIN history.bed_surveys AS h ON h.survey_id = touched.key
+INNER JOIN history.bed_surveys AS h ON (h.authority, h.survey_id) = (touched.authority, touched.key)
 WHERE h.recorded_at <= %(known_at)s::timestamptz
-ORDER BY h.survey_id, h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC
+ORDER BY h.authority, h.survey_id, h.recorded_at DESC, h.source_seq DESC, h.event_id DESC, h.content_hash DESC

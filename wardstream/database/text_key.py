@@ -1,0 +1,27 @@
+"""The function mart.text_key: one text for an id and its authority, for whoever wants a key of one column.
+
+Made by `wardstream migrate` and not by a migration, because it holds the default authority of schemas/sources.yaml. An
+id of that authority is its own key, others are `authority:id`; two things never have the same one. A key that would be
+longer than its column is replaced by a hash of it, never cut.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from wardstream.contracts.sources import Sources
+from wardstream.database.connection import Connection, beside, scalar
+
+SHORTEST = 33
+"""A hash in fewer characters would have less than 128 bits."""
+
+BODY = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('mart.text_key(text, text, integer)')"
+
+
+def apply_text_key(conn: Connection, sources: Sources) -> bool:
+    """Make the function, or make it anew for another default authority, as the owner; whether it changed."""
+    before = scalar(conn, BODY)
+    create = beside(__file__, "text_key").format(default=sql.Literal(sources.default_authority), shortest=SHORTEST)
+    with conn.transaction():
+        conn.execute(create)
+        return bool(scalar(conn, BODY) != before)
