@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.figures import Better, Figures
@@ -31,10 +30,3 @@ class Bench:
         """A figure, said at once."""
         self.figures.add(name, value, unit, better)
         self.say(f"  {name:<52} {self.figures.by_name[name].values[-1]:>12,g} {unit}")
-
-    @contextlib.contextmanager
-    def streaming(self) -> Iterator[None]:
-        """The stream runs, and is drained at the end."""
-        self.stack.ward("stream", "start")
-        yield
-        self.stack.ward("stream", "drain")

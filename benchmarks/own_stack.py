@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,23 @@ class OwnStack:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.cold_start_seconds: list[float] = []
-        """How long `up` took, each time, with all data there and nothing running."""
+        self._streaming = False
+
+    def let_run(self) -> None:
+        """Ask for the stream: what Kafka holds is committed as soon as it is there."""
+        self.ward("stream", "start", "--no-wait")
+        self._streaming = True
+
+    def running(self) -> None:
+        """Wait until the stream runs."""
+        self._streaming = True
+        self.ward("stream", "start")
+
+    def drained(self) -> None:
+        """Let no stream run, and no JVM of it; all that Kafka holds is committed before."""
+        if self._streaming:
+            self.ward("stream", "drain")
+            self._streaming = False
 
     def ward(self, *words: str) -> str:
         """Run `wardstream …` to its end; gives what it printed. CommandFailed with the end of what it said."""
@@ -70,18 +84,14 @@ class OwnStack:
         return done.stdout
 
     def begin(self) -> None:
-        """Start on an empty folder, with the times of commits kept, as latency needs them. The stream is drained.
-
-        PostgreSQL keeps them from its next start on, so the stack is started twice; the second is a cold start.
-        """
+        """Start on an empty folder, with the times of commits kept, as latency needs them."""
+        postgres.prepare(self.settings)  # the cluster alone: PostgreSQL takes this setting at its start only
+        with (postgres.home(self.settings) / "data" / "postgresql.auto.conf").open("a") as file:
+            file.write("track_commit_timestamp = on\n")
         self.ward("up", "--no-stream")
-        with postgres.connect(self.settings) as conn:
-            conn.execute("ALTER SYSTEM SET track_commit_timestamp = on")
-        self.ward("down")
-        began = time.monotonic()
+        self.ward("stream", "stop", "--no-wait")  # so that its process waits, without a JVM
         self.ward("up")
-        self.cold_start_seconds.append(time.monotonic() - began)
-        self.ward("stream", "drain")
+        self._streaming = False
 
     def fresh(self) -> None:
         """Empty tables, empty topics."""

@@ -42,8 +42,6 @@ def run(form: Form, say: Callable[[str], None], folder: Path | None = None) -> d
         bench = Bench(stack, form, new_run(), say)
         with PeakMemory(stack.settings) as memory:
             calibration, failures = _measure(bench)
-        for seconds in stack.cold_start_seconds:
-            bench.add("cold_start.seconds", seconds, "s", "lower")
         for part, size in sorted(memory.by_part.items()):
             bench.add(f"memory.{part}.peak", size / 2**20, "MiB", "lower")
         bench.add("memory.all.peak", memory.total / 2**20, "MiB", "lower")
@@ -88,7 +86,7 @@ def _calibrated(name: str, case: Case, bench: Bench) -> dict[str, Any]:
 def _calm_down(stack: OwnStack) -> None:
     """After a case that failed: the next one begins with a drained stream, if that can be."""
     try:
-        stack.ward("stream", "drain")
+        stack.drained()
     except CommandFailed:
         stack.fresh()
 

@@ -1,4 +1,4 @@
-"""The cases by name, in the order of a run. One begins on empty tables if it says so; all leave the stream drained."""
+"""The cases by name, in the order of a run. Each asks for a running stream, or for none."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ CASES: dict[str, Case] = {
     "quiet": Case(latency.after_quiet, once=True),
     "idle": Case(calm.idle),
     "beside_backlog": Case(latency.beside_backlog),
+    "cold_start": Case(commands.cold_start),
     "verify": Case(commands.verify),
     "rebuild": Case(commands.rebuild),
     "daily": Case(commands.daily),

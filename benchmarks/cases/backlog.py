@@ -55,6 +55,7 @@ def _backlog(bench: Bench, what: str) -> None:
     if drained.stored != sent.count:
         raise CountsDiffer(f"{sent.count} events were published, all different, and {drained.stored} stored")
     report(bench, f"{case}.stream", drained)
+    bench.stack.drained()
     for peer in bench.form.peers:
         result = peer_runs.run(bench.stack, peer, sent.extents, bench.form.few, bench.form.batch)
         bench.add(f"{case}.{peer}.events_per_second", result.events / result.seconds, "events/s", "higher")
@@ -66,6 +67,7 @@ def replay(bench: Bench) -> None:
     """A first load into empty tables, and the same messages once more, when each is known."""
     run, count = bench.events_of("replay"), bench.form.replayed
     first = drain(bench, publish.backlog(bench.stack.settings, MAKERS["labs"](run, count)).extents)
+    bench.stack.drained()
     again = drain(bench, publish.backlog(bench.stack.settings, MAKERS["labs"](run, count)).extents)
     if (first.stored, again.duplicates) != (count, count):
         raise CountsDiffer(f"of {count} events {first.stored} were stored, then {again.duplicates} duplicates")
@@ -74,15 +76,14 @@ def replay(bench: Bench) -> None:
 
 
 def drain(bench: Bench, extents: Sequence[Extent]) -> Drained:
-    """Let the stream commit what waits on Kafka; CountsDiffer where not all of it was stored or known."""
+    """Start the stream on what waits on Kafka, until all is committed; CountsDiffer where some is lost."""
     stack = bench.stack
     stack.checkpoint()
-    stack.ward("stream", "start", "--no-wait")
+    stack.let_run()
     ledger.wait_for_first(stack, extents, SECONDS)
     cpu, wal, done = cpu_by_part(stack.settings), stack.wal_bytes(), _committed(bench, extents)
     ledger.wait_for(stack, extents, SECONDS)
     spent, written = used(cpu, cpu_by_part(stack.settings)), stack.wal_bytes() - wal
-    stack.ward("stream", "drain")
     found = [one for e in extents for one in ledger.ranges(stack, e.topic, e.start, e.end)]
     count, stored, duplicates = (
         sum(extent.count for extent in extents),

@@ -12,12 +12,12 @@ SETTLE_SECONDS = 5.0
 
 def idle(bench: Bench) -> None:
     """CPU seconds a minute by part, with the stream running and no event."""
-    with bench.streaming():
-        time.sleep(SETTLE_SECONDS)
-        before, began = cpu_by_part(bench.stack.settings), time.monotonic()
-        time.sleep(bench.form.idle_seconds)
-        minutes = (time.monotonic() - began) / 60
-        spent = used(before, cpu_by_part(bench.stack.settings))
+    bench.stack.running()
+    time.sleep(SETTLE_SECONDS)
+    before, began = cpu_by_part(bench.stack.settings), time.monotonic()
+    time.sleep(bench.form.idle_seconds)
+    minutes = (time.monotonic() - began) / 60
+    spent = used(before, cpu_by_part(bench.stack.settings))
     for part, seconds in sorted(spent.items()):
         bench.add(f"idle.{part}.cpu_per_minute", seconds / minutes, "s", "lower")
     chosen = sum(seconds for part, seconds in spent.items() if part == "kafka" or part.startswith("stream"))

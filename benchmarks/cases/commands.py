@@ -16,8 +16,16 @@ def _seconds(bench: Bench, *words: str) -> float:
     return time.monotonic() - began
 
 
+def cold_start(bench: Bench) -> None:
+    """`wardstream up`, with data there and nothing running, until the stream is ready."""
+    bench.stack.running()
+    bench.stack.ward("down")
+    bench.add("cold_start.seconds", _seconds(bench, "up"), "s", "lower")
+
+
 def verify(bench: Bench) -> None:
     """`wardstream verify`, which must succeed: the first time, and when it has seen all of it before."""
+    bench.stack.drained()
     events = int(bench.stack.rows(ALL)[0][0])
     for which in ("first", "again"):
         seconds = _seconds(bench, "verify")
@@ -28,10 +36,12 @@ def verify(bench: Bench) -> None:
 
 def rebuild(bench: Bench) -> None:
     """`wardstream rebuild` of a core that is as it should be."""
+    bench.stack.drained()
     rows = int(bench.stack.rows(STORED)[0][0])
     bench.add("rebuild.events_per_second", rows / _seconds(bench, "rebuild"), "events/s", "higher")
 
 
 def daily(bench: Bench) -> None:
     """`wardstream daily` of every day; most of a small one is the start of Spark."""
+    bench.stack.drained()
     bench.add("daily.seconds", _seconds(bench, "daily", "--all-days"), "s", "lower")

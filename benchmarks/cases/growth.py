@@ -22,8 +22,8 @@ def growth(bench: Bench) -> None:
             stored = _fill(bench, stored, target, deadline)
         except ledger.TooSlow:
             bench.say(f"  growth: {target:,} rows were not reached in {bench.form.growth_minutes:g} minutes")
-            bench.stack.ward("stream", "drain")
             return
+        bench.stack.drained()
         run = bench.events_of(f"growth-at-{target}")
         sent = publish.backlog(bench.stack.settings, MAKERS["labs"](run, bench.form.window))
         found = drain(bench, sent.extents)
@@ -38,12 +38,11 @@ def _fill(bench: Bench, stored: int, target: int, deadline: float) -> int:
     """Publish while the stream commits; gives how many rows are stored. TooSlow after the deadline."""
     if stored >= target:
         return stored
-    bench.stack.ward("stream", "start", "--no-wait")
+    bench.stack.let_run()
     while stored < target:
         count = min(CHUNK, target - stored)
         run = bench.events_of(f"growth-fill-{stored}")
         sent = publish.backlog(bench.stack.settings, MAKERS["labs"](run, count))
         ledger.wait_for(bench.stack, sent.extents, max(0.0, deadline - time.monotonic()))
         stored += count
-    bench.stack.ward("stream", "drain")
     return stored

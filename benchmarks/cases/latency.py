@@ -21,10 +21,10 @@ def at_rates(bench: Bench) -> None:
     for rate in bench.form.rates:
         count = int(rate * bench.form.paced_seconds)
         messages = MAKERS["labs"](bench.events_of(f"latency-{rate}"), count)
-        with bench.streaming():
-            time.sleep(SETTLE_SECONDS)
-            paced = publish.at_rate(bench.stack.settings, messages, rate)
-            found = _ranges(bench, paced)
+        bench.stack.running()
+        time.sleep(SETTLE_SECONDS)
+        paced = publish.at_rate(bench.stack.settings, messages, rate)
+        found = _ranges(bench, paced)
         name = f"latency.{rate}"
         _report(bench, name, ledger.latencies(found, paced, bench.form.warm_seconds))
         bench.add(f"{name}.achieved", paced.achieved, "events/s", "neither")
@@ -35,32 +35,32 @@ def after_quiet(bench: Bench) -> None:
     """The first event after a quiet time, some times."""
     values = []
     messages = MAKERS["labs"](bench.events_of("quiet"), bench.form.quiet_times)
-    with bench.streaming():
-        for topic, event in messages:
-            time.sleep(bench.form.quiet_seconds)
-            sender = PacedSender(bench.stack.settings, topic)
-            sender.send(event)
-            paced = sender.close()
-            values += ledger.latencies(_ranges(bench, paced), paced)
+    bench.stack.running()
+    for topic, event in messages:
+        time.sleep(bench.form.quiet_seconds)
+        sender = PacedSender(bench.stack.settings, topic)
+        sender.send(sender.encoded(event))
+        paced = sender.close()
+        values += ledger.latencies(_ranges(bench, paced), paced)
     _report(bench, "quiet", values)
 
 
 def beside_backlog(bench: Bench) -> None:
     """Admissions at one a second, from the first commit of a backlog of labs to its last."""
     settings = bench.stack.settings
+    bench.stack.drained()
     waiting = publish.backlog(settings, MAKERS["labs"](bench.events_of("beside-labs"), bench.form.waiting))
-    bench.stack.ward("stream", "start", "--no-wait")
+    bench.stack.let_run()
     ledger.wait_for_first(bench.stack, waiting.extents, SECONDS)
     sender = PacedSender(settings, "admissions")
     began = time.monotonic()
     for number, (_, event) in enumerate(MAKERS["admissions"](bench.events_of("beside-admissions"), MOST_BESIDE)):
         sender.wait_until(began + number)
-        sender.send(event)
+        sender.send(sender.encoded(event))
         if ledger.is_reached(bench.stack, waiting.extents):
             break
     paced = sender.close()
     found = _ranges(bench, paced)
-    bench.stack.ward("stream", "drain")
     _report(bench, "beside_backlog", ledger.latencies(found, paced))
 
 
