@@ -110,14 +110,17 @@ def test_figures_that_one_report_lacks_are_named_and_other_circumstances_are_dou
 
 
 PEER, STREAM = "backlog_labs.consumer_rust.events_per_second", "backlog_labs.stream.events_per_second"
+PUBLISHER = "backlog_labs.publisher.events_per_second"
 
 
-def test_a_peer_far_below_its_reference_makes_the_run_void_and_the_stream_does_not(tmp_path):
+def test_a_peer_far_below_its_reference_makes_the_run_void_and_what_is_ours_does_not(tmp_path):
     file = tmp_path / "reference.json"
-    calm = report({PEER: (100, "higher"), STREAM: (100, "higher")})
+    calm = report({PEER: (100, "higher"), STREAM: (100, "higher"), PUBLISHER: (100, "higher")})
     assert reference.keep(calm, file) == "one, short form"
     known = reference.load(file)
-    assert reference.faults(report({PEER: (85, "higher"), STREAM: (10, "higher")}), known) == ([], "")
+    assert reference.faults(
+        report({PEER: (85, "higher"), STREAM: (10, "higher"), PUBLISHER: (1, "higher")}), known
+    ) == ([], "")
     found, _ = reference.faults(report({PEER: (84.9, "higher"), STREAM: (100, "higher")}), known)
     assert len(found) == 1 and PEER in found[0]
 
