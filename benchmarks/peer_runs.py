@@ -156,8 +156,15 @@ def _process(settings: Settings, name: str, module: str, job: Job) -> Result:
             _end_group(process.pid)
             raise
     if process.returncode:
-        raise PeerFailed(f"{name}: exit code {process.returncode}\n" + "\n".join(err.splitlines()[-15:]))
+        raise PeerFailed(f"{name}: exit code {process.returncode}\n{what_was_wrong(err)}")
     return Result(**json.loads(out.splitlines()[-1]))
+
+
+def what_was_wrong(said: str) -> str:
+    """Of what a process said, the lines that name an error, and the last one; Spark's plans are pages."""
+    lines = [line[:300] for line in said.splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line or "Exception" in line or "ERROR" in line]
+    return "\n".join(dict.fromkeys([*named[-6:], *lines[-1:]]))
 
 
 def _end_group(pid: int) -> None:

@@ -40,6 +40,7 @@ def load(spark: SparkSession, todo: Job, table: Table, scratch: str) -> list[tup
     login = psycopg.conninfo.conninfo_to_dict(todo.database)
     url = f"jdbc:postgresql://{login['host']}:{login['port']}/{login['dbname']}?reWriteBatchedInserts=true"
     options = {"user": str(login["user"]), "password": str(login["password"]), "batchsize": "10000"}
+    options["driver"] = "org.postgresql.Driver"  # of a jar that the JVM was given after its start
     staged, done = f"{table.name}_staged", []
     with psycopg.connect(todo.database, autocommit=True) as connection:
         connection.execute(f"CREATE UNLOGGED TABLE {staged} (LIKE {table.name})")
