@@ -13,6 +13,7 @@ from benchmarks import compare as comparing
 from benchmarks import peer_runs, reference, report
 from benchmarks.cases import CASES
 from benchmarks.forms import FORMS
+from benchmarks.own_stack import end_on_sigterm
 from benchmarks.run import plot
 from benchmarks.run import run as run_form
 from wardstream.logs import configure_logging
@@ -46,6 +47,7 @@ def run(
         chosen = dataclasses.replace(chosen, peers=named)
     if repetitions:
         chosen = dataclasses.replace(chosen, repetitions=repetitions)
+    end_on_sigterm()
     try:
         found = run_form(chosen, typer.echo, folder)
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from benchmarks.bench import Bench
 from benchmarks.cases import CASES, Case
 from benchmarks.forms import Form
 from benchmarks.messages import Run
-from benchmarks.own_stack import CommandFailed, OwnStack, end_on_sigterm, own_stack
+from benchmarks.own_stack import CommandFailed, OwnStack, own_stack
 from benchmarks.usage import PeakMemory
 from wardstream.settings import PROJECT_ROOT
 
@@ -33,7 +33,6 @@ def new_run() -> Run:
 
 def run(form: Form, say: Callable[[str], None], folder: Path | None = None) -> dict[str, Any]:
     """Measure; gives the report. The stack lies in a temporary folder (below `folder`), and is gone afterwards."""
-    end_on_sigterm()
     say(f"benchmark, {form.name} form: {', '.join(form.cases)}")
     with own_stack(folder, stream_max_offsets=form.batch) as stack:
         peer_runs.install(stack.settings, say)
