@@ -7,13 +7,14 @@ UV := $(BIN)/uv --quiet --cache-dir "$(CACHE)"
 INSTALL := $(UV) pip install --python $(BIN)/python
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --no-header
 OF_PARTS := wardstream/stack/parts/requirements
+OF_BENCHMARKS := benchmarks/requirements
 PINNED := -r requirements.txt --no-deps -e .
 # Two files at a time: most tests wait for servers. Which folders share a worker: tests/conftest.py.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install set-up demo up down reset lint test test-unit proof requirements
+.PHONY: help install set-up demo up down reset lint test test-unit proof bench bench-short requirements
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +64,14 @@ test-unit: $(STAMP) ## The tests that start nothing
 proof: $(STAMP) ## The long form of the proofs
 	$(BIN)/pytest -m campaign
 
-requirements: $(STAMP) ## Pin everything below requirements.in, and what single parts of the stack need
+# A stack of its own, which is stopped at the end. Let nothing else run meanwhile.
+bench: $(STAMP) ## How fast it is, beside peers; hours, report and plots in build/bench
+	$(BIN)/python -m benchmarks run --form long
+
+bench-short: $(STAMP) ## The same in about two minutes: few events, some cases
+	$(BIN)/python -m benchmarks run --form short
+
+requirements: $(STAMP) ## Pin everything below requirements.in, and what parts of the stack and the benchmark need
 	$(COMPILE) requirements.in -o requirements.txt
-	@for file in $(wildcard $(OF_PARTS)/*.in); do \
+	@for file in $(wildcard $(OF_PARTS)/*.in) $(OF_BENCHMARKS).in; do \
 	  echo "$${file%.in}.txt"; $(COMPILE) --generate-hashes "$$file" -o "$${file%.in}.txt" || exit 1; done
