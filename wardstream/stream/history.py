@@ -125,11 +125,14 @@ def _add_authority(conn: Connection, contract: Contract) -> None:
 
 
 def _index(conn: Connection, contract: Contract, key: str) -> None:
-    """The versions of an entity in their order: by it a fold reads no more than it needs."""
-    name = f"{contract.topic}_version" if key == contract.key else f"{contract.topic}_{key}_version"
-    create = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
+    """The versions of an entity in their order: by it a fold reads no more than it needs, whatever the planner believes
+    there to be. It replaces that of a version that knew no authority."""
     table = sql.Identifier("history", contract.topic)
-    conn.execute(create.format(sql.Identifier(name), table, names([key, *VERSION_ORDER])))
+    create = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
+    name = sql.Identifier(f"{contract.topic}_versions_by_{key}")
+    conn.execute(create.format(name, table, names([key, "authority", *VERSION_ORDER])))
+    before = f"{contract.topic}_version" if key == contract.key else f"{contract.topic}_{key}_version"
+    conn.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier("history", before)))
 
 
 def _comments(contract: Contract) -> Comments:

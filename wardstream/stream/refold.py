@@ -103,7 +103,7 @@ class Refold:
     def touch(self, keys: sql.Composable) -> None:
         """Fill `touched` with the entities that this SELECT gives: authority and key."""
         self._scratch.empty("touched")
-        touched = self._scratch.conn.execute(sql.SQL("INSERT INTO touched {}").format(keys))
+        touched = self._scratch.conn.execute(sql.SQL("INSERT INTO touched (authority, key) {}").format(keys))
         self._scratch.filled("touched", touched.rowcount)
 
     def compute(self, known_at: str = "infinity") -> None:

@@ -69,6 +69,8 @@ def test_it_is_said_once_while_it_is_open_and_anew_after_it_was_closed(
         ("r9", "open"),
     ]
     assert len(mailbox.got) == 3
+    assert close_alert(told, KEY)  # the second end is told like the first
+    assert [posted["state"] for posted in webhook.got][3:] == ["resolved"] and len(mailbox.got) == 4
 
 
 def test_when_it_is_over_this_is_said_with_how_long_it_took(told: Settings, webhook: Webhook, mailbox: Mailbox):
@@ -109,6 +111,16 @@ def test_what_begins_again_before_its_end_was_told_is_open(told: Settings, webho
     webhook.status = 200
     assert _open(told) and send_waiting(told) == []
     assert [posted["state"] for posted in webhook.got] == ["open", "open"]
+
+
+def test_that_it_was_over_long_ago_is_no_news(told: Settings, webhook: Webhook, mailbox: Mailbox):
+    assert _open(told)
+    webhook.status, mailbox.answer = 503, "451 later"
+    close_alert(told, KEY)
+    webhook.status, mailbox.answer = 200, "250 taken"
+    with psycopg.connect(told.owner_url, autocommit=True) as conn:
+        conn.execute("UPDATE ops.alerts SET closed_at = now() - interval '25 hours'")
+    assert send_waiting(told) == [] and len(webhook.got) == len(mailbox.got) == 1
 
 
 def test_the_migration_tells_nobody_of_what_was_over_long_ago(told: Settings, webhook: Webhook, mailbox: Mailbox):

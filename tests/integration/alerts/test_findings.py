@@ -19,7 +19,7 @@ from wardstream.contracts.model import load_contract
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment
 from wardstream.watch import stale
-from wardstream.watch.alerts import tell
+from wardstream.watch.alerts import open_alert, tell
 from wardstream.watch.finding import Finding, Look
 from wardstream.watch.quarantine import Chosen, QuarantineError, discard, waiting
 from wardstream.watch.quarantine_rate import check_rates
@@ -45,6 +45,24 @@ def test_each_finding_is_a_message_and_is_over_when_its_own_look_no_longer_finds
     assert webhook.got[1]["remedy"] == "`wardstream up`"
     tell(told, Look("stream", [finding("behind:labs")]))
     assert told_so_far(webhook)[2:] == [("crash_loop", "resolved")]
+
+
+def test_what_nobody_knows_the_beginning_of_counts_from_the_first_look(told: Settings, webhook: Webhook, row: Row):
+    paused = Finding("dag_paused:some_dag", "it is paused", None, "a-dag-is-paused.md", "unpause it")
+    tell(told, Look("dags", [paused]))
+    began = row(paused.code)["since"]
+    tell(told, Look("dags", [paused]))
+    assert row(paused.code)["since"] == began
+    tell(told, Look("dags"))
+    assert webhook.got[1]["since"] == webhook.got[0]["since"] == began.astimezone(UTC).isoformat()
+
+
+def test_a_look_ends_what_was_opened_without_one(told: Settings, webhook: Webhook):
+    """As an alert that a former version, or a caller by hand, has left open."""
+    open_alert(told, "crash_loop", "it loops", SINCE, "a-dag-failed.md")
+    tell(told, Look("stream", [finding("crash_loop")]))
+    tell(told, Look("stream"))
+    assert told_so_far(webhook) == [("crash_loop", "open"), ("crash_loop", "resolved")]
 
 
 def test_a_look_that_could_not_be_made_or_cannot_see_ends_nothing(told: Settings, webhook: Webhook):

@@ -37,9 +37,6 @@ class Ward:
             }
             self.conn.execute(NOTE, one)
 
-    def lag(self, waiting: int) -> None:
-        self.conn.execute("UPDATE ops.streams SET lag = jsonb_set(lag, '{labs,0}', to_jsonb(%s::int))", [waiting])
-
 
 @pytest.fixture
 def ward(told: Settings) -> Iterator[Ward]:
@@ -57,14 +54,19 @@ def codes(settings: Settings) -> list[str]:
     return [one.code for one in look(settings).found]
 
 
-def test_one_of_two_senders_falls_silent_and_sends_again(told: Settings, webhook: Webhook, ward: Ward) -> None:
+def test_senders_fall_silent_one_by_one_and_one_sends_again(told: Settings, webhook: Webhook, ward: Ward) -> None:
     ward.sent("steady", *range(60, -1, -1))
     ward.sent("lab-a", *range(60, 7, -1))
+    ward.sent("lab-b", *range(60, 8, -1))
     tell(told, look(told))
-    assert [(posted["key"], posted["state"]) for posted in webhook.got] == [("silent:labs/lab-a", "open")]
+    assert [(posted["key"], posted["state"]) for posted in webhook.got] == [
+        ("silent:labs/lab-a", "open"),
+        ("silent:labs/lab-b", "open"),
+    ]
+    assert not any(one.red for one in look(told).found)
     ward.sent("lab-a", 0)
     tell(told, look(told))
-    assert [(posted["key"], posted["state"]) for posted in webhook.got][1:] == [("silent:labs/lab-a", "resolved")]
+    assert [(posted["key"], posted["state"]) for posted in webhook.got][2:] == [("silent:labs/lab-a", "resolved")]
 
 
 def test_its_rhythm_is_its_own(told: Settings, ward: Ward) -> None:
@@ -80,20 +82,43 @@ def test_one_outage_does_not_become_the_rhythm(told: Settings, ward: Ward) -> No
     assert codes(told) == ["silent:labs/lab-a"]
 
 
+def test_who_sends_more_often_by_now_has_the_rhythm_of_now(told: Settings, ward: Ward) -> None:
+    ward.sent("lab-a", *range(38 * 24, 28 * 24, -24), *range(28 * 24, 9, -1))  # daily, then hourly for four weeks
+    assert codes(told) == ["silent:labs/lab-a"]
+
+
+def test_a_log_that_is_read_anew_silences_nobody(told: Settings, ward: Ward) -> None:
+    ward.sent("lab-a", *range(60, -1, -1))
+    ward.sent("lab-a", 30)
+    assert codes(told) == []
+
+
 def test_a_load_of_one_hour_has_no_rhythm(told: Settings, ward: Ward) -> None:
     ward.sent("sample", 100.0, 99.5, 99.0)
     assert codes(told) == []
 
 
-@pytest.mark.parametrize("waiting", [0, 5])
+def test_hours_that_the_settings_allow_are_no_silence(told: Settings, ward: Ward) -> None:
+    ward.sent("lab-a", *range(60, 4, -1))  # five hours, and three times its pause is three
+    assert codes(told) == []
+    assert codes(told.model_copy(update={"alert_silent_hours": 4.0})) == ["silent:labs/lab-a"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "lag = jsonb_set(lag, '{labs,0}', '5')",  # events wait
+        "lag = '{}'",  # how many wait is not known
+        "heartbeat_at = now() - interval '10 minutes'",
+        "state = 'starting'",
+    ],
+)
 def test_while_the_stream_has_not_read_it_nothing_is_known(
-    told: Settings, webhook: Webhook, ward: Ward, waiting: int
+    told: Settings, webhook: Webhook, ward: Ward, change: str
 ) -> None:
     ward.sent("lab-a", *range(60, 7, -1))
     tell(told, look(told))
-    ward.lag(waiting)
-    if not waiting:
-        ward.conn.execute("UPDATE ops.streams SET heartbeat_at = now() - interval '10 minutes'")
+    ward.conn.execute(f"UPDATE ops.streams SET {change}".encode())
     found = look(told)
     tell(told, found)
     assert not found.found and len(webhook.got) == 1, "neither told nor over"

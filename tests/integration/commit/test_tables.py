@@ -104,7 +104,7 @@ def test_history_is_kept_and_found_by_version(owner, contract: Contract):
     ]
     # A stay is one entity of several facts: its facts are read by stay, whatever the contract's own key.
     keys = {fold.key for fold in PLAN.folds_of(contract.topic)}
-    wanted = [f"({', '.join([key, *VERSION_ORDER])})" for key in keys]
+    wanted = [f"({', '.join([key, 'authority', *VERSION_ORDER])})" for key in keys]
     assert sorted(indexes) == sorted(["(recorded_at, event_id, content_hash)", *wanted])
     assert set(primary_key_of(owner, f"history.{contract.topic}")) == {"recorded_at", "event_id", "content_hash"}
     collation = (

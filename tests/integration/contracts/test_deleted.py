@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from wardstream.database.connection import connect
 from wardstream.registry.client import COMPATIBILITY, SchemaSource, register_all, schema_id
 from wardstream.settings import Settings
 from wardstream.stream.decode import Sorted
+from wardstream.stream.held import HeldTopic, still_held
 from wardstream.stream.schema_ids import Meanings, learn
 from wardstream.watch.registry_look import look
 
@@ -78,6 +80,24 @@ def test_a_lost_id_of_a_version_that_is_not_deployed_refuses_nobody(
         conn.execute("UPDATE ops.schema_ids SET fingerprint = fingerprint + 1")
     learnt = learn(settings, contracts)
     assert not learnt.source.lookup(number, "labs").is_deployed(contracts["labs"])
+
+
+def test_a_held_topic_waits_while_its_version_is_registered_and_not_deployed(
+    settings: Settings, contracts: dict[str, Contract], met: tuple[int, int]
+) -> None:
+    number, _ = met
+    held, ids = {"labs": HeldTopic("T", number, "2026-03-02T08:15:00+00:00")}, {"labs": "T", "patients": "U"}
+    deployed, former = contracts, {**contracts, "labs": replace(contracts["labs"], versions={})}
+
+    def left(ids: dict[str, str], contracts: dict[str, Contract]) -> dict[str, HeldTopic]:
+        return still_held(held, ids, contracts, SchemaSource(settings))
+
+    assert left(ids, former) == held
+    assert left(ids, deployed) == {}
+    assert left({**ids, "labs": "made again"}, former) == {}
+    assert left({"patients": "U"}, former) == {}, "the topic is no longer there"
+    delete(settings, "subject", FOR_GOOD)
+    assert left(ids, former) == {}, "its messages are refused like any with an unknown id"
 
 
 def test_an_overridden_compatibility_is_one_finding_and_makes_no_dag_red(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -19,6 +19,7 @@ from wardstream.database.migrate import migrate, rollback
 from wardstream.settings import Settings
 from wardstream.stream import control
 from wardstream.stream.control import RequestConflict, evidence, findings, read_control, request, situation
+from wardstream.stream.held import HeldTopic
 from wardstream.stream.lease import Lease
 from wardstream.stream.turn import ControlMissing, look, wait_for_turn
 from wardstream.watch.status import stream_purpose
@@ -173,6 +174,45 @@ def test_a_drain_is_over_when_the_ledger_is_there(ward, ends, wanted):
     with connect(ward.settings.writer_url, "test") as conn:
         assert look(conn, "main").wanted is wanted
     assert situation(ward.settings).wanted is wanted
+
+
+HELD = HeldTopic("T", 7, "2026-03-02T08:15:00+00:00", {"0": 3})
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [({}, True), ({"labs": HELD}, False), ({"labs": replace(HELD, topic_id="of-another-log")}, True)],
+)
+def test_a_held_topic_ends_no_drain_and_no_other_topic(ward, driver, held, wanted):
+    ward.ledger(9)
+    ward.ledger(3, "U")
+    driver.held = held
+    driver.beat()
+    ward.drain_to('{"T": {"0": 12}, "U": {"0": 3}}')
+    for others in (wanted, True):
+        with connect(ward.settings.writer_url, "test") as conn:
+            assert look(conn, "main").wanted is others
+        assert situation(ward.settings).wanted is others
+        ward.drain_to('{"T": {"0": 12}, "U": {"0": 4}}')
+
+
+def test_a_held_topic_is_known_without_a_driver_and_to_the_next_one(ward, driver):
+    driver.held = {"labs": HELD}
+    driver.lag, driver.behind_since = {"labs": {"0": 3}}, {"labs": HELD.since}
+    driver.beat()
+    ward.sql("UPDATE ops.stream_control SET requested_at = now() - interval '1 hour'")
+    (found,) = findings(ward.settings)  # and not that it is behind as well
+    assert found.code == "held:labs" and found.since.isoformat() == HELD.since and "3 events wait" in found.said
+    driver.held = {"labs": replace(HELD, lag={"0": 4})}
+    driver.release()  # what it held at its end counts, told by a heartbeat or not
+    assert {one.code for one in findings(ward.settings)} >= {"held:labs"}
+    after = Lease(ward.settings, "main")
+    after.take(0)
+    assert after.held == {"labs": replace(HELD, lag={"0": 4})}
+    after.held = {}
+    after.beat()
+    after.release()
+    assert "held:labs" not in {one.code for one in findings(ward.settings)}
 
 
 def test_a_process_waits_visibly_and_begins_when_asked(ward):

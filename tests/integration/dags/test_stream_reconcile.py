@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.hospital import Hospital
+from tests.e2e.test_broker_faults import call
 from tests.integration.alerts.conftest import Webhook
 from tests.integration.dags.conftest import Go, changed, execute
 from wardstream.registry.client import register_all
@@ -178,6 +180,46 @@ def test_too_much_in_quarantine_is_told_and_stays_green(runner: Go, ready: Setti
     [alert] = hook.got
     assert (alert["key"], alert["runbook"]) == ("quarantine:labs", "a-message-is-in-quarantine.md")
     assert runner(DAG, ready).state == "success" and len(hook.got) == 1
+
+
+def test_a_silent_sender_is_told_and_stays_green(runner: Go, ready: Settings, lease: Lease, hook: Webhook):
+    execute(
+        ready,
+        "INSERT INTO ops.senders (topic, source, messages, first_at, last_at, longest_pause)"
+        " VALUES ('labs', 'lab-a', 99, now() - interval '5 days', now() - interval '9 hours', '1 hour')",
+    )
+    run = runner(DAG, ready)
+    assert (run.state, run.tasks) == ("success", GREEN)
+    [alert] = hook.got
+    assert (alert["key"], alert["runbook"]) == ("silent:labs/lab-a", "a-sender-is-silent.md")
+
+
+def test_a_deleted_subject_is_one_finding_until_it_is_registered_again(
+    runner: Go, ready: Settings, lease: Lease, hook: Webhook
+):
+    call(Hospital(ready), "DELETE", "/subjects/labs-value")
+    try:
+        run = runner(DAG, ready)
+        assert run.state == "failed" and run.lines("(registry:labs-value: docs/runbooks/the-registry-was-changed.md)")
+    finally:
+        register_all(ready)
+    assert runner(DAG, ready).state == "success"
+    assert [(alert["key"], alert["state"]) for alert in hook.got] == [
+        ("registry:labs-value", "open"),
+        ("registry:labs-value", "resolved"),
+    ]
+
+
+def test_what_one_look_cannot_ask_keeps_no_other_from_telling(
+    runner: Go, ready: Settings, lease: Lease, hook: Webhook, tmp_path: Path
+):
+    execute(ready, "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 1)")
+    assert runner(DAG, ready).state == "success"
+    execute(ready, "UPDATE ops.stale_days SET seen_at = now() - interval '2 hours'")
+    broken = changed(ready, tmp_path / "schemas")
+    (tmp_path / "schemas" / "labs" / "contract.yaml").write_text("schema: []")
+    assert runner(DAG, broken).state == "failed"
+    assert "stale_days" in {alert["key"] for alert in hook.got}
 
 
 def test_an_alert_that_no_channel_took_is_sent_by_a_later_run(runner: Go, ready: Settings, lease: Lease, hook: Webhook):

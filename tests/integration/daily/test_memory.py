@@ -22,10 +22,10 @@ from wardstream.stack.env import stream_environment
 TESTS = 200
 FILL = """
 INSERT INTO core.lab_results
-    (lab_result_id, patient_id, status, observed_at, test_code, test_name, value_number, unit, flag, ordered_at,
-    collected_at, reported_at, source)
+    (authority, lab_result_id, patient_id, status, observed_at, test_code, test_name, value_number, unit, flag,
+    ordered_at, collected_at, reported_at, source)
 SELECT
-    'R' || n, 'P' || n % 50000, 'final', at, 'T' || n % {tests}, 'Test ' || n % {tests},
+    'made up', 'R' || n, 'P' || n % 50000, 'final', at, 'T' || n % {tests}, 'Test ' || n % {tests},
     (n * 7919 % 100003) / 100.0,
     'mmol/L', CASE WHEN n % 9 = 0 THEN 'abnormal' END, at - interval '40 minutes', at - interval '10 minutes',
     at + make_interval(secs => n % 7200), 'made up'

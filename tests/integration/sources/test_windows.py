@@ -57,7 +57,9 @@ def shelf(only_shelf: Shelf) -> Shelf:
 
 def person(shelf: Shelf, source: str) -> None:
     """Somebody of a source whom the stream has committed."""
-    shelf.sql("INSERT INTO core.patients (patient_id, status, source) VALUES ('1', 'active', %s)", source)
+    shelf.sql(
+        "INSERT INTO core.patients (authority, patient_id, status, source) VALUES ('a', '1', 'active', %s)", source
+    )
 
 
 def replay(settings: Settings, folder: Path) -> list[Fact]:
