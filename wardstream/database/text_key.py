@@ -15,13 +15,20 @@ from wardstream.database.connection import Connection, beside, scalar
 SHORTEST = 33
 """A hash in fewer characters would have less than 128 bits."""
 
-BODY = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('mart.text_key(text, text, integer)')"
+DEFINITION = "SELECT pg_get_functiondef(to_regprocedure('mart.text_key(text, text, integer)'))"
+RIGHTS = (
+    "REVOKE EXECUTE ON FUNCTION mart.text_key FROM PUBLIC;"
+    " GRANT EXECUTE ON FUNCTION mart.text_key TO wardstream_writer, wardstream_bi"
+)
 
 
 def apply_text_key(conn: Connection, sources: Sources) -> bool:
     """Make the function, or make it anew for another default authority, as the owner; whether it changed."""
-    before = scalar(conn, BODY)
+    before = scalar(conn, DEFINITION)
     create = beside(__file__, "text_key").format(default=sql.Literal(sources.default_authority), shortest=SHORTEST)
     with conn.transaction():
         conn.execute(create)
-        return bool(scalar(conn, BODY) != before)
+        changed = bool(scalar(conn, DEFINITION) != before)
+        if changed:
+            conn.execute(RIGHTS)
+        return changed

@@ -17,6 +17,4 @@ RETURN (
             END AS key
     ) AS k
 );
-COMMENT ON FUNCTION mart.text_key IS 'One text for an id and its authority: the id alone for the default authority of schemas/sources.yaml, else authority:id; where that has more characters than `most` (at least 33), ~ and a hash of it.';
-REVOKE EXECUTE ON FUNCTION mart.text_key FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION mart.text_key TO wardstream_writer, wardstream_bi
+COMMENT ON FUNCTION mart.text_key IS 'One text for an id and its authority: the id alone for the default authority of schemas/sources.yaml, else authority:id; where that has more characters than `most` (at least 33), ~ and a hash of it.'
