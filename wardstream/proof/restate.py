@@ -47,8 +47,8 @@ def restate(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> 
         for contract in contracts.values():
             _restate_history(conn, contract, moved)
         for fold in plan.folds:  # rows of a version that knew no authority; what else they should say, the folds say
-            if "source" not in columns_of(conn, "core", fold.table):
-                continue  # then the fold gives each of its rows anew
+            if not {"source", "authority"} <= set(columns_of(conn, "core", fold.table)):
+                continue  # the fold gives each of its rows anew, or says what the table lacks
             _execute(conn, sql.SQL(CORE).format(core=sql.Identifier("core", fold.table), moved=sql.SQL(MOVED)), moved)
         refold_all(conn, plan)
         with conn.cursor() as cursor:

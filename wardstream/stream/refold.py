@@ -39,7 +39,8 @@ class Refold:
         for column in ("authority", fold.key):
             if column not in self.primary_key:
                 raise PlanError(
-                    f"sql/folds/{fold.table}.sql: its key {column} is not part of the primary key of core.{fold.table}"
+                    f"sql/folds/{fold.table}.sql: its key {column} is not part of the primary key of core.{fold.table};"
+                    " docs/decisions/0024-an-id-belongs-to-an-authority.md has the migration"
                 )
         kinds = types_of(conn, f"core.{fold.table}")
         for column in fold.days:

@@ -16,7 +16,9 @@ from tests.integration.conftest import another_database
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate, rollback, to_roll_back
+from wardstream.database.plan_error import PlanError
 from wardstream.settings import Settings
+from wardstream.stack.parts import postgres
 from wardstream.stream.check import check_plan
 from wardstream.stream.commit import Fenced
 
@@ -51,10 +53,6 @@ def said(server: Settings, tmp_path: Path) -> Iterator[Callable[[str], Settings]
         return chosen
 
     yield write
-    with connect(server.owner_url, "test") as conn:
-        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'authorities'")
-    from wardstream.stack.parts import postgres
-
     with postgres.connect(server) as admin:
         admin.execute("DROP DATABASE authorities WITH (FORCE)")
 
@@ -213,5 +211,21 @@ def test_a_database_that_knew_no_authority_is_taken_over(said: Callable[[str], S
     assert bench.rows("SELECT source, authority FROM ops.sources ORDER BY 1") == [("lab", "a"), ("other", "b")]
     with connect(settings.writer_url, "test") as conn:
         assert check_plan(conn, bench.contracts, bench.plan) == []
+    bench.committer.close()
+    bench.admin.close()
+
+
+def test_a_table_of_ones_own_that_has_no_authority_yet_is_named(said: Callable[[str], Settings]) -> None:
+    settings = said(TWO_LABS)
+    bench = Bench(settings)
+    bench.commit(*sent_by("lab", *ALL_TOPICS))
+    with connect(settings.owner_url, "test") as conn:
+        conn.execute(
+            "DROP VIEW mart.patients; ALTER TABLE core.patients DROP CONSTRAINT patients_pkey, DROP COLUMN authority,"
+            " ADD PRIMARY KEY (patient_id)"
+        )
+    with pytest.raises(PlanError, match=r"sql/folds/patients\.sql: its key authority is not part .*decisions/0024"):
+        said(ONE_LAB.replace("lab: {authority: a}", "lab: {authority: c}"))
+    assert bench.rows("SELECT authority FROM ops.sources") == [("a",)], "nothing was changed"
     bench.committer.close()
     bench.admin.close()
