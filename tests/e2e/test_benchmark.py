@@ -23,6 +23,7 @@ from tests.e2e.hospital import wait_for
 from wardstream.settings import PROJECT_ROOT
 
 CASE = "backlog_labs"
+pytestmark = pytest.mark.campaign  # three minutes: make test has the benchmark's unit tests
 
 
 @dataclasses.dataclass
