@@ -33,7 +33,10 @@ from wardstream.stack.parts import postgres
 
 CORPUS = Path(__file__).parent / "upgrade_corpus"
 RELEASES = sorted(file.name.removesuffix(".sql.gz") for file in CORPUS.glob("*.sql.gz"))
-FILES = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relnamespace = 'history'::regnamespace"
+FILES = (
+    "SELECT relname, pg_relation_filenode(oid) FROM pg_class"
+    " WHERE relnamespace = 'history'::regnamespace AND relkind = 'r'"
+)
 APPLIED = "SELECT migration_id, applied_at_utc FROM public._yoyo_migration"
 
 Place = tuple[str, int]  # topic, partition
@@ -150,7 +153,7 @@ def messages_of(hospital: Hospital, schemas: dict[tuple[int, str], tuple[int, En
 
 def event_of(row: dict[str, Any]) -> dict[str, Any]:
     """The event that a row of history was; what says where it was found is not part of it."""
-    found = {"content_hash", "topic_id", "partition", "offset", "schema_id", "received_at"}
+    found = {"authority", "ids_as_sent", "content_hash", "topic_id", "partition", "offset", "schema_id", "received_at"}
     return {name: value for name, value in row.items() if name not in found}
 
 
