@@ -96,15 +96,15 @@ CHANGES = {
     "row of history deleted": (f"DELETE FROM history.labs WHERE lab_result_id = {ONE_LAB}", AT_THE_LAB),
     "value in core": (
         f"UPDATE core.lab_results SET value_number = 4711.5 WHERE lab_result_id = {ONE_LAB}",
-        r"core.lab_results key {lab}: ",
+        r"core.lab_results key {lab}/hospital: ",
     ),
     "key in core": (
         f"UPDATE core.lab_results SET lab_result_id = 'changed' WHERE lab_result_id = {ONE_LAB}",
-        r"core.lab_results key changed: ",
+        r"core.lab_results key changed/hospital: ",
     ),
     "row of core deleted": (
         f"DELETE FROM core.lab_results WHERE lab_result_id = {ONE_LAB}",
-        r"core.lab_results key {lab}: ",
+        r"core.lab_results key {lab}/hospital: ",
     ),
     "stay in core": (
         "UPDATE core.encounters SET ward_now = 'elsewhere'"
