@@ -81,10 +81,14 @@ def drain(bench: Bench, extents: Sequence[Extent]) -> Drained:
     stack.checkpoint()
     stack.let_run()
     ledger.wait_for_first(stack, extents, SECONDS)
-    cpu, wal, done = cpu_by_part(stack.settings), stack.wal_bytes(), _committed(bench, extents)
+    cpu, wal, done = (
+        cpu_by_part(stack.settings),
+        stack.wal_bytes(),
+        sum(one.received for one in _ranges(bench, extents)),
+    )
     ledger.wait_for(stack, extents, SECONDS)
     spent, written = used(cpu, cpu_by_part(stack.settings)), stack.wal_bytes() - wal
-    found = [one for e in extents for one in ledger.ranges(stack, e.topic, e.start, e.end)]
+    found = _ranges(bench, extents)
     count, stored, duplicates = (
         sum(extent.count for extent in extents),
         sum(one.stored for one in found),
@@ -108,6 +112,5 @@ def report(bench: Bench, name: str, drained: Drained) -> None:
         bench.add(f"{name}.wal_mb_per_million", drained.wal / drained.counted, "MB", "lower")
 
 
-def _committed(bench: Bench, extents: Sequence[Extent]) -> int:
-    found = [one for e in extents for one in ledger.ranges(bench.stack, e.topic, e.start, e.end)]
-    return sum(one.received for one in found)
+def _ranges(bench: Bench, extents: Sequence[Extent]) -> list[ledger.Range]:
+    return [one for e in extents for one in ledger.ranges(bench.stack, e.topic, e.start, e.end)]

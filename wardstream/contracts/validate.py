@@ -44,7 +44,7 @@ class Validator:
         self._required = contract.required
         self._required_for = dict(contract.required_for)
         self._lengths = [
-            (name, options.get("minLength", 0), options.get("maxLength"))
+            (name, options.get("minLength", 0), options.get("maxLength"), name in contract.identifiers)
             for name, options in _options(contract)
             if name in fields and fields[name].type == "string" and any(option in options for option in LENGTH_OPTIONS)
         ]
@@ -54,7 +54,6 @@ class Validator:
         self._doubles = [field.name for field in contract.fields if field.type in ("double", "float")]
         self._nested = [field.name for field in contract.fields if field.is_json]
         self._sources = contract.sources
-        self._identifiers = frozenset(contract.identifiers)
 
     def __call__(self, event: Mapping[str, Any], broker_time_us: int) -> str | None:
         """The reason why the event is refused, or None.
@@ -65,9 +64,9 @@ class Validator:
         for name in self._required:
             if get(name) is None:
                 return f"missing:{name}"
-        for name, least, most in self._lengths:
+        for name, least, most, is_id in self._lengths:
             value = get(name)
-            if value is not None and name in self._identifiers:
+            if is_id and value is not None:
                 value = value.strip(WHITE_SPACE)
             if value is not None and (len(value) < least or (most is not None and len(value) > most)):
                 return f"{'too_long' if len(value) >= least else 'too_short' if value else 'empty'}:{name}"

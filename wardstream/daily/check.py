@@ -7,6 +7,7 @@ which `wardstream.daily.queries` has Spark plan.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psycopg import sql
@@ -33,10 +34,15 @@ building_runs AS (
 
 def check_marts(conn: Connection, sql_dir: Path) -> list[str]:
     """What is wrong with the tables of sql/marts, one sentence a table, with file and line; as the writer."""
+    return faults_of(load_marts(sql_dir), lambda mart: check_mart(conn, mart))
+
+
+def faults_of(marts: Sequence[Mart], check: Callable[[Mart], object]) -> list[str]:
+    """What the check finds of each of these tables by a PlanError."""
     found = []
-    for mart in load_marts(sql_dir):
+    for mart in marts:
         try:
-            check_mart(conn, mart)
+            check(mart)
         except PlanError as fault:
             found.append(str(fault))
     return found

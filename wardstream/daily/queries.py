@@ -15,12 +15,11 @@ import sys
 import pyspark
 from pyspark.sql import SparkSession
 
-from wardstream.daily.check import EXAMPLE
-from wardstream.daily.marts import load_marts
+from wardstream.daily.check import EXAMPLE, faults_of
+from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.spark import plan
 from wardstream.database.connection import Connection, columns_of, connect
 from wardstream.database.facility import read_facility
-from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import result_of
 from wardstream.settings import Settings
 
@@ -72,10 +71,9 @@ def check_queries(settings: Settings) -> list[str]:
 
 def faults_of_queries(settings: Settings, conn: Connection, spark: SparkSession) -> list[str]:
     """The same, in this process, on a connection as the writer."""
-    found, facility = [], read_facility(conn)
-    for mart in load_marts(settings.sql_dir):
-        try:
-            plan(spark, settings, conn, mart, [facility.today], facility, columns_of(conn, "mart", mart.table))
-        except PlanError as fault:
-            found.append(str(fault))
-    return found
+    facility = read_facility(conn)
+
+    def try_one(mart: Mart) -> None:
+        plan(spark, settings, conn, mart, [facility.today], facility, columns_of(conn, "mart", mart.table))
+
+    return faults_of(load_marts(settings.sql_dir), try_one)

@@ -8,6 +8,7 @@ that runs is fenced, because it judges by the file as it was: it commits nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -17,15 +18,19 @@ from wardstream.database.connection import Connection, columns_of, names
 from wardstream.database.locks import lock_commits
 from wardstream.proof.rebuild import refold_all
 from wardstream.stream.plan import Plan
-from wardstream.stream.stored_sources import Uses, stored_sources, uses_now
+from wardstream.stream.stored_sources import Uses, as_lists, stored_sources, uses_now
 
 PUT = (
-    "INSERT INTO ops.sources (source, authority, ignore_case) VALUES (%s, %s, %s)"
+    "INSERT INTO ops.sources (source, authority, ignore_case) {moved}"
     " ON CONFLICT (source) DO UPDATE SET authority = excluded.authority, ignore_case = excluded.ignore_case"
 )
 MOVED = (
     "SELECT * FROM unnest(%(sources)s::text[], %(authorities)s::text[], %(ignore_case)s::boolean[])"
     " AS m (source, authority, ignore_case)"
+)
+HISTORY = (
+    "UPDATE {history} AS h SET ({columns}) = ROW({values}) FROM ({moved}) AS m"
+    " WHERE h.source = m.source AND ROW({old}) IS DISTINCT FROM ROW({values})"
 )
 CORE = (
     "UPDATE {core} AS c SET authority = m.authority FROM ({moved}) AS m WHERE c.source = m.source AND c.authority = ''"
@@ -49,10 +54,9 @@ def restate(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> 
         for fold in plan.folds:  # rows of a version that knew no authority; what else they should say, the folds say
             if not {"source", "authority"} <= set(columns_of(conn, "core", fold.table)):
                 continue  # the fold gives each of its rows anew, or says what the table lacks
-            _execute(conn, sql.SQL(CORE).format(core=sql.Identifier("core", fold.table), moved=sql.SQL(MOVED)), moved)
+            _execute(conn, CORE, moved, core=sql.Identifier("core", fold.table))
         refold_all(conn, plan)
-        with conn.cursor() as cursor:
-            cursor.executemany(PUT, [(source, *uses) for source, uses in moved.items()])
+        _execute(conn, PUT, moved)
         conn.execute("UPDATE ops.streams SET generation = generation + 1")
     return [f"source {source}: its ids are those of {uses[0]}" for source, uses in moved.items()]
 
@@ -70,17 +74,9 @@ def _restate_history(conn: Connection, contract: Contract, moved: Mapping[str, U
     said = sql.SQL("nullif(jsonb_strip_nulls(jsonb_build_object({})), '{{}}')").format(sql.SQL(", ").join(changed))
     columns = ["authority", "ids_as_sent", *ids]
     values = sql.SQL(", ").join([sql.SQL("m.authority"), said, *compared.values()])
-    statement = sql.SQL(
-        "UPDATE {history} AS h SET ({columns}) = ROW({values}) FROM ({moved}) AS m"
-        " WHERE h.source = m.source AND ROW({old}) IS DISTINCT FROM ROW({values})"
-    ).format(
-        history=sql.Identifier("history", contract.topic),
-        columns=names(columns),
-        old=names(columns, "h"),
-        values=values,
-        moved=sql.SQL(MOVED),
-    )
-    _execute(conn, statement, moved)
+    history = sql.Identifier("history", contract.topic)
+    parts = {"history": history, "columns": names(columns), "old": names(columns, "h"), "values": values}
+    _execute(conn, HISTORY, moved, **parts)
 
 
 def _compared(text: sql.Composable) -> sql.Composed:
@@ -90,7 +86,5 @@ def _compared(text: sql.Composable) -> sql.Composed:
     return sql.SQL("CASE WHEN m.ignore_case THEN {} ELSE {} END").format(small, bare)
 
 
-def _execute(conn: Connection, statement: sql.Composed, moved: Mapping[str, Uses]) -> None:
-    uses = list(moved.values())
-    values = {"authorities": [u[0] for u in uses], "ignore_case": [u[1] for u in uses]}
-    conn.execute(statement, {"sources": list(moved), **values})
+def _execute(conn: Connection, statement: LiteralString, moved: Mapping[str, Uses], **parts: sql.Composable) -> None:
+    conn.execute(sql.SQL(statement).format(moved=sql.SQL(MOVED), **parts), as_lists(moved))

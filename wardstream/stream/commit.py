@@ -30,7 +30,6 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import sql
 
 from wardstream.contracts.model import Contract
@@ -42,7 +41,7 @@ from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import BESIDE, Plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import REFUSED, isolate
-from wardstream.stream.stored_sources import uses_now
+from wardstream.stream.stored_sources import as_lists, uses_now
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 
@@ -190,23 +189,20 @@ class Committer:
             self.conn.execute(trusted(self.plan.protocol["raise_day_versions"]), {"seq": seq})
             self._record_ranges(batch, outcome, seq)
             self._note_senders(batch)
-            self._note_sources(batch)
         return outcome
 
     def _note_senders(self, batch: Batch) -> None:
-        """When each sender's events came, for whoever looks whether one has fallen silent."""
+        """When each sender's events came, for whoever looks whether one has fallen silent; and whose ids it uses, so
+        that a change of the file of sources is noticed."""
         statement = trusted(self.plan.protocol["note_sender"])
         figures = [("broker_time", "count"), ("broker_time", "min"), ("broker_time", "max")]
+        found: set[str] = set()
         for topic, rows in batch.events.items():
             for sender in rows.group_by("source").aggregate(figures).to_pylist():
                 self.conn.execute(statement, {"topic": topic, **sender})
-
-    def _note_sources(self, batch: Batch) -> None:
-        """Whose ids each source uses, so that a change of the file of sources is noticed."""
-        found = {source for rows in batch.events.values() for source in pc.unique(rows["source"]).to_pylist()}
+                found.add(sender["source"])
         uses = uses_now(self.contracts, sorted(found))
-        values = {"authorities": [u[0] for u in uses.values()], "ignore_case": [u[1] for u in uses.values()]}
-        self.conn.execute(trusted(self.plan.protocol["note_sources"]), {"sources": list(uses), **values})
+        self.conn.execute(trusted(self.plan.protocol["note_sources"]), as_lists(uses))
 
     def close(self) -> None:
         """End the session, and with it whatever an attempt that failed has left: locks, and rows nobody sees."""

@@ -22,6 +22,7 @@ from wardstream.contracts.identity import Identifier
 from wardstream.contracts.model import Contract
 from wardstream.contracts.validate import Validator
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
+from wardstream.stream.plan import BESIDE
 
 MICROS = pa.timestamp("us", tz="UTC")
 MESSAGE = pa.schema(
@@ -223,5 +224,4 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
 def _flat(rows: pa.Table, topic: str, contract: Contract) -> pa.Table:
     event = rows[f"event_{topic}"].combine_chunks()
     columns = {f.name: pc.struct_field(event, [i]) for i, f in enumerate(contract.fields)}
-    beside = ["authority", "ids_as_sent", "content_hash", "topic_id", "partition", "offset", "schema_id"]
-    return pa.table({**columns, **{name: rows[name] for name in (*beside, "broker_time", "key", "value")}})
+    return pa.table({**columns, **{name: rows[name] for name in (*BESIDE, "broker_time", "key", "value")}})

@@ -34,6 +34,12 @@ def uses_now(contracts: Mapping[str, Contract], sources: Iterable[str]) -> dict[
     return {source: (authority, said.ignores_case(authority)) for source, authority in authorities.items()}
 
 
+def as_lists(uses: Mapping[str, Uses]) -> dict[str, list[str] | list[bool]]:
+    """As parallel lists, for unnest: sources, authorities, ignore_case."""
+    authorities, ignoring = [authority for authority, _ in uses.values()], [ignores for _, ignores in uses.values()]
+    return {"sources": list(uses), "authorities": authorities, "ignore_case": ignoring}
+
+
 def source_faults(conn: Connection, contracts: Mapping[str, Contract]) -> list[str]:
     """Where file and database differ, one sentence a source."""
     stored = stored_sources(conn)
