@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,19 @@ from wardstream.stack.parts import PARTS, postgres
 PORTS = [name for part in PARTS for name in part.ports]
 ELSEWHERE = ("kafka_bootstrap_servers", "schema_registry_url", "database_url", "owner_database_url")
 COMMAND_SECONDS = 3600.0
+OPEN = range(20_000, 32_000)
+"""Below the ports that systems give to outgoing connections: such a one may take a server's port while it is down."""
 
 
 class CommandFailed(RuntimeError):
     """A `wardstream` command ended with another code than 0."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, below those of outgoing connections; all are held while choosing, so all differ."""
+def free_ports(count: int, among: Sequence[int] = OPEN) -> list[int]:
+    """Ports nobody listens on, all different because all are held while choosing."""
     with contextlib.ExitStack() as held:
         chosen: list[int] = []
-        for port in random.sample(range(20_000, 32_000), 2_000):
+        for port in random.sample(among, min(1_000, len(among))):
             probe = held.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
             with contextlib.suppress(OSError):
@@ -41,6 +43,13 @@ def free_ports(count: int) -> list[int]:
             if len(chosen) == count:
                 return chosen
     raise RuntimeError("no free ports")
+
+
+def own_settings(folder: Path, among: Sequence[int] = OPEN, **changes: Any) -> Settings:
+    """Settings of a stack that shares nothing with another but the cache of jars; without Airflow unless asked for."""
+    values: dict[str, Any] = dict(zip(PORTS, free_ports(len(PORTS), among), strict=True))
+    values |= {**dict.fromkeys(ELSEWHERE, ""), "airflow": False, **changes}
+    return Settings(state_dir=folder / "state", **values)
 
 
 class OwnStack:
@@ -117,9 +126,7 @@ class OwnStack:
 def own_stack(folder: Path | None = None, **changes: Any) -> Iterator[OwnStack]:
     """A stack in a temporary folder (below `folder`) with these settings changed; stopped and deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="wardstream-bench-", dir=folder, ignore_cleanup_errors=True) as name:
-        ports: dict[str, Any] = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        elsewhere: dict[str, Any] = dict.fromkeys(ELSEWHERE, "")
-        stack = OwnStack(Settings(state_dir=Path(name) / "state", airflow=False, **ports, **elsewhere, **changes))
+        stack = OwnStack(own_settings(Path(name), **changes))
         try:
             yield stack
         finally:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.stack.conftest import PORTS, free_ports
+from benchmarks.own_stack import PORTS
+from tests.integration.stack.conftest import free_ports
 from wardstream.settings import PROJECT_ROOT
 
 ELSEWHERE = {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"}
