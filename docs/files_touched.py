@@ -86,7 +86,7 @@ def field_of_history(copy: Path) -> None:
 def field_of_core_and_mart(copy: Path) -> None:
     """The same, shown in core.lab_results and mart.labs, too."""
     field_of_history(copy)
-    replace(copy / "sql" / "folds" / "lab_results.sql", "    h.source\n", "    h.source,\n    h.analyser\n")
+    replace(copy / "sql" / "folds" / "lab_results.sql", "    h.source,\n", "    h.source,\n    h.analyser,\n")
     migrations = copy / "sql" / "migrations"
     views = (migrations / "0028.authorities.sql").read_text()
     view = "CREATE OR REPLACE VIEW mart.labs" + views.split("CREATE OR REPLACE VIEW mart.labs")[1].split(";")[0]

@@ -1,6 +1,7 @@
 -- core.diagnoses: one row a coded diagnosis: the greatest version of it.
 -- topics: diagnoses
 -- key: diagnosis_id
+-- rows: greatest version
 -- days: coded_at
 -- column status: final, corrected or cancelled.
 -- column coded_at: When the diagnosis was coded, UTC. Group by coded_day of mart.diagnoses.
@@ -16,14 +17,9 @@ SELECT
     h.sequence,
     h.short_title,
     h.title,
-    h.source
-FROM touched
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM history.diagnoses AS v
-    WHERE v.diagnosis_id = touched.key
-        AND v.authority = touched.authority
-        AND v.recorded_at <= %(known_at)s::timestamptz
-    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
-    LIMIT 1
-) AS h
+    h.source,
+    h.recorded_at,
+    h.source_seq,
+    h.event_id,
+    h.content_hash
+FROM greatest_version AS h

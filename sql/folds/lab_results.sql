@@ -1,6 +1,7 @@
 -- core.lab_results: one row a laboratory result: the greatest version of it.
 -- topics: labs
 -- key: lab_result_id
+-- rows: greatest version
 -- days: observed_at
 -- column status: final, corrected or cancelled.
 -- column observed_at: Clinically relevant time of the result, UTC. Group by observed_day of mart.labs.
@@ -23,14 +24,9 @@ SELECT
     h.ordered_at,
     h.collected_at,
     h.reported_at,
-    h.source
-FROM touched
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM history.labs AS v
-    WHERE v.lab_result_id = touched.key
-        AND v.authority = touched.authority
-        AND v.recorded_at <= %(known_at)s::timestamptz
-    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
-    LIMIT 1
-) AS h
+    h.source,
+    h.recorded_at,
+    h.source_seq,
+    h.event_id,
+    h.content_hash
+FROM greatest_version AS h

@@ -1,6 +1,7 @@
 -- core.patients: one row a person: the greatest version of what was said of them.
 -- topics: patients
 -- key: patient_id
+-- rows: greatest version
 -- days: registered_at
 -- column status: active or cancelled.
 -- column registered_at: Time of the fact that holds, UTC.
@@ -15,14 +16,9 @@ SELECT
     h.death_date_registry,
     h.deceased,
     h.event_time AS registered_at,
-    h.source
-FROM touched
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM history.patients AS v
-    WHERE v.patient_id = touched.key
-        AND v.authority = touched.authority
-        AND v.recorded_at <= %(known_at)s::timestamptz
-    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
-    LIMIT 1
-) AS h
+    h.source,
+    h.recorded_at,
+    h.source_seq,
+    h.event_id,
+    h.content_hash
+FROM greatest_version AS h

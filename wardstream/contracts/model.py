@@ -49,6 +49,8 @@ _STAGING = {
 }
 SUPPORTED_TYPES = frozenset(_STAGING)
 JSON_TYPES = frozenset({"record", "array", "map"})
+VERSION_ORDER = ("recorded_at", "source_seq", "event_id", "content_hash")
+"""Of the versions of a thing, the greatest wins; ties cannot be, since the hash is part of it."""
 
 
 IDENTIFIER = "identifier"

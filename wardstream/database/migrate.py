@@ -21,6 +21,7 @@ from wardstream.database.locks import lock_migrations
 from wardstream.database.migration_errors import explained
 from wardstream.database.text_key import apply_text_key
 from wardstream.proof.folds import note_folds_of_empty_tables
+from wardstream.proof.rebuild import fill_versions
 from wardstream.proof.restate import restate
 from wardstream.settings import Settings
 from wardstream.stream.descriptions import apply_descriptions
@@ -62,6 +63,7 @@ def migrate(settings: Settings) -> list[str]:
     with _alone(settings), connect(settings.owner_url, "wardstream migrate") as conn:
         apply_history(conn, contracts, plan)
         restate(conn, contracts, plan)
+        fill_versions(conn, plan)
         apply_text_key(conn, sources_of(contracts))
         apply_descriptions(conn, contracts, plan)
         apply_mart_comments(conn, settings.sql_dir)

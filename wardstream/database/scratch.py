@@ -22,11 +22,18 @@ class Scratch:
     def __init__(self, conn: Connection) -> None:
         self.conn = conn
         self._through: Counter[str] = Counter()
+        self._names: list[str] = []
 
     def create(self, name: str, definition: sql.Composable) -> sql.Identifier:
         """Make the table `name` as CREATE TEMP TABLE goes on after it."""
         self.conn.execute(sql.SQL("CREATE TEMP TABLE {} {}").format(sql.Identifier(name), definition))
+        self._names.append(name)
         return sql.Identifier(name)
+
+    def drop(self) -> None:
+        """Drop the tables: for a session that goes on with something else."""
+        while self._names:
+            self.conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(self._names.pop())))
 
     def filled(self, name: str, rows: int) -> None:
         """Note that rows were put into the table, also where that was rolled back: their space stays taken."""

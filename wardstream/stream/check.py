@@ -13,6 +13,7 @@ from wardstream.stream.commit import create_staged
 from wardstream.stream.plan import BESIDE, Fold, Plan, as_sent
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.stored_sources import source_faults
+from wardstream.stream.upsert import Upsert
 
 KNOWN_AT = {"known_at": "infinity"}
 
@@ -72,3 +73,5 @@ def _check_fold(conn: Connection, fold: Fold, plan: Plan) -> None:
     given = result_of(conn, f"sql/folds/{fold.table}.sql", fold.query, KNOWN_AT, line_of=fold.line_of)
     compare_columns(f"sql/folds/{fold.table}.sql", list(given), f"core.{fold.table}", refold.columns)
     refold.check()
+    if fold.of_greatest:
+        Upsert(scratch, fold, plan)

@@ -10,14 +10,15 @@ user's sql/commit and sql/folds:
     fence        the topics are those of the plan, and the ledger moves by compare-and-set from the planned start to
                  the planned end of every partition while the generation is ours, or nothing is committed
     history      what is new is stored, what is not is a duplicate
-    refold       entities with a new fact are computed from history again, changed rows of core replaced
+    core         where one fact says all, by comparing versions; else entities with a new fact are computed from history
+                 again, and changed rows replaced
     refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found piece by piece, at savepoints
     quarantine   what could not be decoded or was refused: reason and original bytes
     days         every day whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
 
-Which rows are refused is found by `refused.isolate`; core is computed by `refold.Refold`. No other module writes
-history.
+Which rows are refused is found by `refused.isolate`; core is computed by `upsert.Upsert` and `refold.Refold`. No other
+module writes history.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from wardstream.stream.plan import BESIDE, Plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import REFUSED, isolate
 from wardstream.stream.stored_sources import as_lists, uses_now
+from wardstream.stream.upsert import Upsert
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 
@@ -138,28 +140,22 @@ class Committer:
         self._scratch = Scratch(conn)
         with conn.transaction():
             create_touched(self._scratch)
-            self.refolds = {fold.table: Refold(self._scratch, fold, plan.protocol) for fold in plan.folds}
             self.store_statements = {topic: self._prepare(contract) for topic, contract in contracts.items()}
+            self.upserts = {fold.table: Upsert(self._scratch, fold, plan) for fold in plan.folds if fold.of_greatest}
+            self.refolds = {
+                fold.table: Refold(self._scratch, fold, plan.protocol) for fold in plan.folds if not fold.of_greatest
+            }
 
     def _prepare(self, contract: Contract) -> tuple[sql.Composed, sql.Composed]:
-        """Make staged_<topic> and fresh_<topic>; the statements that fill history and ops.duplicates from them."""
+        """Make staged_<topic>; the statements that fill history and ops.duplicates from it."""
         topic = contract.topic
         history = sql.Identifier("history", topic)
         staged = create_staged(self._scratch, contract)
-        found = names(
-            ["topic_id", "partition", "offset", "authority", *sorted({f.key for f in self.plan.folds_of(topic)})]
-        )
-        like = sql.SQL("AS SELECT {} FROM {} WITH NO DATA").format(found, history)
-        fresh = self._scratch.create(fresh_of(topic), like)
         columns = names(c for c in columns_of(self.conn, "history", topic) if c != "received_at")
         protocol, query = self.plan.protocol, trusted(self.plan.history[topic])
         return (
-            trusted(protocol["insert_history"]).format(
-                history=history, columns=columns, query=query, found=found, fresh=fresh
-            ),
-            trusted(protocol["insert_duplicates"]).format(
-                topic=sql.Literal(topic), staged=staged, fresh=fresh, history=history
-            ),
+            trusted(protocol["insert_history"]).format(history=history, columns=columns, query=query),
+            trusted(protocol["insert_duplicates"]).format(topic=sql.Literal(topic), staged=staged, history=history),
         )
 
     def commit(self, batch: Batch) -> Outcome:
@@ -257,62 +253,69 @@ class Committer:
     def _store(self, topic: str, rows: pa.Table, facility: Facility, outcome: Outcome) -> list[pa.Table]:
         """History, duplicates and core for the rows, which are staged; returns those that PostgreSQL refuses.
 
-        Where it refuses any, pieces are inserted one by one and folded once; only where a fold is what it refuses,
-        which is rare and takes long, each piece is folded.
+        Where it refuses any, pieces are inserted one by one and core is computed once; only where that is what it
+        refuses, which is rare and takes long, core is computed for each piece.
         """
         try:
             with self.conn.transaction():
-                self._scratch.empty(fresh_of(topic))
-                duplicate, stored = self._insert(topic), self._refold(topic, facility)
+                stored, duplicate = self._insert(topic, rows.num_rows)
+                self._compute_core(topic, facility, stored, duplicate)
                 refused: list[pa.Table] = []
         except REFUSED:
             try:
                 with self.conn.transaction():
-                    duplicate, stored, refused = self._store_pieces(topic, rows, facility, fold_each=False)
+                    stored, duplicate, refused = self._store_pieces(topic, rows, facility, core_of_each=False)
             except REFUSED:
-                duplicate, stored, refused = self._store_pieces(topic, rows, facility, fold_each=True)
-        outcome.duplicate += duplicate
+                stored, duplicate, refused = self._store_pieces(topic, rows, facility, core_of_each=True)
         outcome.stored += stored
+        outcome.duplicate += duplicate
         return refused
 
     def _store_pieces(
-        self, topic: str, rows: pa.Table, facility: Facility, fold_each: bool
+        self, topic: str, rows: pa.Table, facility: Facility, core_of_each: bool
     ) -> tuple[Counts, Counts, list[pa.Table]]:
-        duplicates: list[Counts] = []
         stored: list[Counts] = []
+        duplicate: list[Counts] = []
 
         def keep(piece: pa.Table) -> None:
-            self._scratch.empty(staged_of(topic), *([fresh_of(topic)] if fold_each else []))
+            self._scratch.empty(staged_of(topic))
             self._copy_staged(topic, piece)
-            repeated = self._insert(topic)
-            stored.extend([self._refold(topic, facility)] if fold_each else [])
-            duplicates.append(repeated)
+            new, repeated = self._insert(topic, piece.num_rows)
+            if core_of_each:
+                self._compute_core(topic, facility, new, repeated)
+            stored.append(new)
+            duplicate.append(repeated)
 
-        self._scratch.empty(fresh_of(topic))
-        _, refused = isolate(self.conn, topic, rows, keep)
-        stored.extend([] if fold_each else [self._refold(topic, facility)])
-        return sum(duplicates, Counter()), sum(stored, Counter()), refused
+        kept, refused = isolate(self.conn, topic, rows, keep)
+        of_all = sum(stored, Counter()), sum(duplicate, Counter())
+        if not core_of_each:
+            self._scratch.empty(staged_of(topic))
+            self._copy_staged(topic, kept)
+            self._compute_core(topic, facility, *of_all)
+        return *of_all, refused
 
-    def _insert(self, topic: str) -> Counts:
-        """History and duplicates for what is staged; how many were duplicates."""
+    def _insert(self, topic: str, rows: int) -> tuple[Counts, Counts]:
+        """History and duplicates for the rows staged; how many facts are new, and how many were duplicates."""
         insert_history, insert_duplicates = self.store_statements[topic]
-        self._scratch.filled(fresh_of(topic), self.conn.execute(insert_history).rowcount)
-        return tallied(self.conn.execute(insert_duplicates))
+        stored = tallied(self.conn.execute(insert_history))
+        return stored, Counter() if stored.total() == rows else tallied(self.conn.execute(insert_duplicates))
 
-    def _refold(self, topic: str, facility: Facility) -> Counts:
-        """Core for the entities of fresh_<topic>; how many facts are fresh."""
-        fresh = sql.Identifier(fresh_of(topic))
-        where = sql.SQL("SELECT topic_id, partition, count(*) FROM {} GROUP BY topic_id, partition")
-        stored = tallied(self.conn.execute(where.format(fresh)))
+    def _compute_core(self, topic: str, facility: Facility, stored: Counts, duplicate: Counts) -> None:
+        """Core for the entities of what is staged, where any of it is new."""
         for fold in self.plan.folds_of(topic) if stored else ():
-            refold, keys = (
-                self.refolds[fold.table],
-                sql.SQL("SELECT DISTINCT authority, {key} FROM {fresh} WHERE {key} IS NOT NULL"),
-            )
-            refold.touch(keys.format(key=sql.Identifier(fold.key), fresh=fresh))
+            if fold.of_greatest:
+                self.upserts[fold.table].apply(facility)
+                continue
+            refold, key = self.refolds[fold.table], sql.Identifier(fold.key)
+            parts = {
+                "key": key,
+                "query": trusted(self.plan.history[topic]),
+                "history": sql.Identifier("history", topic),
+            }
+            keys = self.plan.protocol["keys_of_stored" if duplicate else "keys_of_staged"]
+            refold.touch(trusted(keys).format(**parts))
             refold.compute()
             refold.apply(facility)
-        return stored
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:
         if rows.num_rows:
@@ -337,11 +340,6 @@ class Committer:
 def staged_of(topic: str) -> str:
     """The temporary table of a topic's messages, as they are to be stored."""
     return f"staged_{topic}"
-
-
-def fresh_of(topic: str) -> str:
-    """The temporary table that says where the new facts of a batch were found, and which entities they touch."""
-    return f"fresh_{topic}"
 
 
 def create_staged(scratch: Scratch, contract: Contract) -> sql.Identifier:

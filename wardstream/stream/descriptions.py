@@ -46,4 +46,5 @@ def _of_fold(fold: Fold, contracts: Mapping[str, Contract]) -> Comments:
         if topic in contracts
         for name, text in contracts[topic].descriptions.items()
     }
-    return {"authority": WHAT_WAS_FOUND["authority"], **properties, **fold.comments}
+    beside = {name: WHAT_WAS_FOUND[name] for name in ("authority", "content_hash")}
+    return {**beside, **properties, **fold.comments}

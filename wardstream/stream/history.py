@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from wardstream.contracts.model import Contract
+from wardstream.contracts.model import VERSION_ORDER, Contract
 from wardstream.database.comments import ITSELF, Comments, set_comments
 from wardstream.database.connection import Connection, names, trusted, types_of
 from wardstream.database.plan_error import PlanError
@@ -24,8 +24,6 @@ NULLABLE = {"ids_as_sent"}
 """Of what is beside an event's fields: what most facts do not have."""
 FACT = ("recorded_at", "event_id", "content_hash")
 """Primary key: the same event with the same body is the same fact."""
-VERSION_ORDER = ("recorded_at", "source_seq", "event_id", "content_hash")
-"""Of the versions of an entity, the greatest wins; ties cannot be, since the hash is part of it."""
 WHAT_WAS_FOUND = {
     "authority": "Whose ids it has, by schemas/sources.yaml: an id names a thing together with it.",
     "ids_as_sent": "Those ids that were sent in another form than the one in which they are compared, as sent.",

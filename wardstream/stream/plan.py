@@ -9,12 +9,16 @@ A fold file begins with a header in comments:
                                               table's primary key
     -- days: observed_at                     instants that place a row on a day; a stay: admitted_at .. discharged_at
     -- ends: status, died_in_hospital        of a stay, may be left out: what counts on its first and last day alone
+    -- rows: greatest version                may be left out: one fact says all of a row, the greatest of its key
     -- column status: final, or corrected    what a column means where the contract does not say it; on the lines
     --     or cancelled.                     that follow, indented
 
 The first line's text is the comment of the table. A line `-- include: NAME.sql` is replaced by folds/include/NAME.sql.
-A fold reads the temporary table `touched(authority text, key text)` and the parameter %(known_at)s. This module reads
-files and checks their form; it runs no SQL.
+A fold reads the temporary table `touched(authority text, key text)` and the parameter %(known_at)s. One of greatest
+versions reads `greatest_version` instead, which has the columns of history. It comes before the SELECT as a WITH: the
+greatest version in history, or, in the commit, that of what is staged (`upsert`).
+
+This module reads files and checks their form; it runs no SQL.
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg import sql
+
 from wardstream.contracts.model import Contract
+from wardstream.database.connection import trusted
 from wardstream.database.plan_error import PlanError
 
 BESIDE = {
@@ -38,7 +45,8 @@ BESIDE = {
 }
 """What staging has beside an event's fields: whose ids it has, its hash, and where it was found. So has history, where
 ids_as_sent is jsonb."""
-HEADER = re.compile(r"^-- (topics|key|days|ends): *(.+?) *$", re.MULTILINE)
+GREATEST_VERSION = "greatest version"
+HEADER = re.compile(r"^-- (topics|key|days|ends|rows): *(.+?) *$", re.MULTILINE)
 TABLE_TEXT = re.compile(r"\A-- core\.\w+: *(.+?) *$", re.MULTILINE)
 COLUMN_TEXT = re.compile(r"^-- column (\w+): *(.+(?:\n-- {3,}\S.*)*)", re.MULTILINE)
 PROTOCOL_DIR = Path(__file__).parent / "sql" / "protocol"
@@ -47,7 +55,10 @@ INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Fold:
-    """One core table: `query` gives its rows for the touched keys as known at %(known_at)s."""
+    """One core table: `query` gives its rows for the touched keys as known at %(known_at)s.
+
+    `of_greatest`: the SELECT from `greatest_version` of a fold where one fact says all; None for the others.
+    """
 
     table: str
     topics: tuple[str, ...]
@@ -56,6 +67,7 @@ class Fold:
     days_are_span: bool
     ends: tuple[str, ...]
     query: str
+    of_greatest: str | None
     lines: tuple[str, ...]
     """File and line of each line of the query, such as `sql/folds/include/stays.sql, line 3`."""
     comments: Mapping[str, str]
@@ -79,7 +91,7 @@ class Plan:
         return tuple(fold for fold in self.folds if topic in fold.topics)
 
 
-def read_fold(path: Path) -> Fold:
+def read_fold(path: Path, protocol_dir: Path = PROTOCOL_DIR) -> Fold:
     """Read one fold file; PlanError where its header is incomplete or an include is missing."""
     text = path.read_text()
     header = dict(HEADER.findall(text))
@@ -108,9 +120,22 @@ def read_fold(path: Path) -> Fold:
     if "ends" in header and not span:
         raise PlanError(f"{path}: '-- ends:' is for a stay, whose '-- days:' has the form 'from .. to'")
     topics = tuple(word.strip() for word in header["topics"].split(","))
+    if header.get("rows", GREATEST_VERSION) != GREATEST_VERSION or ("rows" in header and len(topics) > 1):
+        raise PlanError(f"{path}: '-- rows: {GREATEST_VERSION}' is all that it can say, of a fold of one topic")
     ends = tuple(word.strip() for word in header["ends"].split(",")) if "ends" in header else ()
     query = "\n".join(texts) + "\n"
-    return Fold(path.stem, topics, header["key"], days, span, ends, query, tuple(lines), _comments(text))
+    of_greatest = query if "rows" in header else None
+    if of_greatest:
+        select = trusted((protocol_dir / "greatest_version.sql").read_text())
+        before = select.format(history=sql.Identifier("history", topics[0]), key=sql.Identifier(header["key"]))
+        query = with_greatest(before).as_string() + of_greatest
+        lines = ["greatest_version.sql"] * (query.count("\n") - of_greatest.count("\n")) + lines
+    return Fold(path.stem, topics, header["key"], days, span, ends, query, of_greatest, tuple(lines), _comments(text))
+
+
+def with_greatest(select: sql.Composable) -> sql.Composed:
+    """The WITH that stands before the SELECT of a fold of greatest versions."""
+    return sql.SQL("WITH greatest_version AS (\n{}\n)\n").format(select)
 
 
 def _comments(text: str) -> dict[str, str]:
@@ -137,6 +162,6 @@ def load_plan(sql_dir: Path, contracts: Mapping[str, Contract], protocol_dir: Pa
     """Read the SQL of these topics; PlanError where a file has not the form that it must have."""
     own = {topic: commit_file(sql_dir, topic) for topic in contracts}
     history = {t: own[t].read_text() if own[t].is_file() else as_sent(contract) for t, contract in contracts.items()}
-    folds = tuple(read_fold(path) for path in sorted((sql_dir / "folds").glob("*.sql")))
     protocol = {path.stem: path.read_text() for path in protocol_dir.glob("*.sql")}
+    folds = tuple(read_fold(path, protocol_dir) for path in sorted((sql_dir / "folds").glob("*.sql")))
     return Plan(history, tuple(fold for fold in folds if set(fold.topics) & contracts.keys()), protocol)

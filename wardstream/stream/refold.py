@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import psycopg
 from psycopg import sql
 
-from wardstream.database.connection import columns_of, names, primary_key_of, trusted, types_of
+from wardstream.contracts.model import VERSION_ORDER
+from wardstream.database.connection import Connection, columns_of, names, primary_key_of, trusted, types_of
 from wardstream.database.facility import Facility
 from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import REFUSED
@@ -42,17 +43,11 @@ class Refold:
                     f"sql/folds/{fold.table}.sql: its key {column} is not part of the primary key of core.{fold.table};"
                     " docs/decisions/0024-an-id-belongs-to-an-authority.md has the migration"
                 )
-        kinds = types_of(conn, f"core.{fold.table}")
-        for column in fold.days:
-            if kinds.get(column) != "timestamp with time zone":
-                kind = kinds.get(column, "no column")
-                raise PlanError(
-                    f"sql/folds/{fold.table}.sql: '-- days:' names {column}, which is {kind} in core.{fold.table};"
-                    " name a timestamptz: the day of an instant depends on the facility's zone"
-                )
+        check_days(conn, fold)
         for column in set(fold.ends) - set(self.columns):
             raise PlanError(f"sql/folds/{fold.table}.sql: '-- ends:' names {column}, which core.{fold.table} has not")
         self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
+        facts = [column for column in self.columns if not (fold.of_greatest and column in VERSION_ORDER)]
         parts = {
             "table": sql.Literal(fold.table),
             "core": self.core,
@@ -64,7 +59,9 @@ class Refold:
             "folded_pk": names(self.primary_key, "f"),
             "columns": names(self.columns),
             "excluded": names(self.columns, "excluded"),
-            "days": self._days(),
+            "core_facts": names(facts, "c"),
+            "folded_facts": names(facts, "f"),
+            "days": days_of(fold),
         }
         self._compute = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
             self.folded, names(self.columns), names(self.columns, "q"), trusted(fold.query)
@@ -74,29 +71,9 @@ class Refold:
         self._apply = [trusted(protocol[name]).format(**parts) for name in ("delete_vanished", "upsert_core")]
         self._mark_all = trusted(protocol["mark_all_days"]).format(**parts)
 
-    def _days(self) -> sql.Composed:
-        """The days of one row r in the facility's zone; a stay has each day, an open one up to today."""
-        at = self._dates("r")
-        if self.fold.days_are_span:
-            start, end = self._span("r")
-            return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
-                start=start, end=end
-            )
-        rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in at)
-        return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
-
-    def _dates(self, row: str) -> list[sql.Composed]:
-        return [sql.SQL("({} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(row, c)) for c in self.fold.days]
-
-    def _span(self, row: str) -> tuple[sql.Composed, sql.Composed]:
-        """The first and the last day of a stay."""
-        at = self._dates(row)
-        start = sql.SQL("least({}, {})").format(*at)
-        return start, sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
-
     def _spans(self) -> dict[str, sql.Composed]:
         """A stay as it was (c) and as it becomes (f): its days, and what counts on each of them."""
-        (was_from, was_to), (now_from, now_to) = self._span("c"), self._span("f")
+        (was_from, was_to), (now_from, now_to) = _span(self.fold, "c"), _span(self.fold, "f")
         throughout = [column for column in self.columns if column not in (*self.fold.days, *self.fold.ends)]
         spans = {"was_from": was_from, "was_to": was_to, "now_from": now_from, "now_to": now_to}
         return spans | {"was": names(throughout, "c"), "becomes": names(throughout, "f")}
@@ -134,3 +111,37 @@ class Refold:
     def _mark(self, statement: sql.Composed, facility: Facility) -> None:
         days = self._scratch.conn.execute(statement, {"zone": facility.timezone, "today": facility.today})
         self._scratch.filled("touched_days", days.rowcount)
+
+
+def check_days(conn: Connection, fold: Fold) -> None:
+    """PlanError where what places a row on a day is no instant."""
+    kinds = types_of(conn, f"core.{fold.table}")
+    for column in fold.days:
+        if kinds.get(column) != "timestamp with time zone":
+            kind = kinds.get(column, "no column")
+            raise PlanError(
+                f"sql/folds/{fold.table}.sql: '-- days:' names {column}, which is {kind} in core.{fold.table};"
+                " name a timestamptz: the day of an instant depends on the facility's zone"
+            )
+
+
+def days_of(fold: Fold) -> sql.Composed:
+    """A SELECT of the days of one row r in the facility's zone; a stay has each day, an open one up to today."""
+    if fold.days_are_span:
+        start, end = _span(fold, "r")
+        return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
+            start=start, end=end
+        )
+    rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in _dates(fold, "r"))
+    return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
+
+
+def _dates(fold: Fold, row: str) -> list[sql.Composed]:
+    return [sql.SQL("({} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(row, c)) for c in fold.days]
+
+
+def _span(fold: Fold, row: str) -> tuple[sql.Composed, sql.Composed]:
+    """The first and the last day of a stay."""
+    at = _dates(fold, row)
+    start = sql.SQL("least({}, {})").format(*at)
+    return start, sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)

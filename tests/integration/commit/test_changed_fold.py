@@ -32,7 +32,7 @@ def settings(server: Settings, tmp_path: Path, request: pytest.FixtureRequest) -
 def change(settings: Settings, name: str) -> None:
     """As an edit does that nobody can tell from one that changes results."""
     path = settings.sql_dir / "folds" / name
-    path.write_text(path.read_text().replace("SELECT ", "SELECT  ", 1))
+    path.write_text(path.read_text().replace("FROM ", "FROM  ", 1))
 
 
 def fill(settings: Settings) -> None:

@@ -9,34 +9,40 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
-from tests.integration.commit.worlds import CANCELLED, MINUS_ZERO, ONE_ID_TWO_BODIES, faults, worlds
+from tests.integration.commit.worlds import CANCELLED, ONE_ID_TWO_BODIES, TWO_BODIES_IN_TWO_BATCHES, faults, worlds
 from wardstream.stream.plan import PROTOCOL_DIR
 
-VERSION = "v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC"
+VERSION = "recorded_at DESC, source_seq DESC, event_id DESC, content_hash DESC"
 POSITION = "h.recorded_at, h.source_seq, h.event_id, h.content_hash"
-LABS, ADMISSIONS, UPSERT = "folds/lab_results.sql", "folds/include/admission_facts.sql", "protocol/upsert_core.sql"
+ADMISSIONS, UPSERT = "folds/include/admission_facts.sql", "protocol/upsert_core.sql"
+STAGED, BY_VERSION = "protocol/greatest_staged.sql", "protocol/upsert_by_version.sql"
+GREATER = "({excluded_version}) > ({core_version})"
 DEFECTS = {
-    "labs: the last to arrive wins": (LABS, VERSION, 'v.received_at DESC, v."offset" DESC'),
-    "labs: the first to arrive wins": (LABS, VERSION, 'v."offset"'),
-    "labs: versions are not compared, the first to lie there wins": (LABS, VERSION, "v.ctid"),
-    "labs: ties are broken by where they lie": (LABS, VERSION, "v.recorded_at DESC, v.ctid"),
-    "labs: source_seq is left out, then arrival": (LABS, VERSION, 'v.recorded_at DESC, v."offset" DESC'),
-    "labs: one id with two bodies, by arrival": (LABS, "v.content_hash DESC", 'v."offset" DESC'),
+    "one fact: of a batch the last to arrive wins": (STAGED, VERSION, '"offset" DESC'),
+    "one fact: of a batch the first to arrive wins": (STAGED, VERSION, '"offset"'),
+    "one fact: of a batch, ties by arrival": (STAGED, VERSION, 'recorded_at DESC, "offset" DESC'),
+    "one fact: one id with two bodies in a batch, by arrival": (STAGED, ", content_hash DESC", ', "offset" DESC'),
+    "one fact: the last batch wins": (BY_VERSION, GREATER, "true"),
+    "one fact: what is there stays": (BY_VERSION, GREATER, "false"),
+    "one fact: of two batches, ties by arrival": (BY_VERSION, GREATER, "excluded.recorded_at >= c.recorded_at"),
+    "one fact: one id with two bodies, by arrival": (
+        BY_VERSION,
+        GREATER,
+        "(excluded.recorded_at, excluded.source_seq, excluded.event_id) >= (c.recorded_at, c.source_seq, c.event_id)",
+    ),
     "stays: facts are laid out by arrival": (ADMISSIONS, POSITION, 'h.received_at, h."offset"'),
     "stays: ties are broken by arrival": (ADMISSIONS, POSITION, 'h.recorded_at, h."offset"'),
-    "labs: whose id it is does not count": (LABS, "AND v.authority = touched.authority", ""),
     "stays: whose id it is does not count": (ADMISSIONS, "AND h.authority = touched.authority", ""),
     "core: what is there stays": (
         UPSERT,
         "DO UPDATE\nSET ({columns}) = ROW({excluded})\nWHERE c *<> excluded",
         "DO NOTHING",
     ),
-    "core: equal numbers are not replaced": (UPSERT, "c *<> excluded", "c IS DISTINCT FROM excluded"),
     "core: what vanishes stays": ("protocol/delete_vanished.sql", "NOT EXISTS", "false AND NOT EXISTS"),
 }
 SHOWN_BY = {
-    "labs: one id with two bodies, by arrival": ONE_ID_TWO_BODIES,
-    "core: equal numbers are not replaced": MINUS_ZERO,
+    "one fact: one id with two bodies, by arrival": TWO_BODIES_IN_TWO_BATCHES,
+    "one fact: one id with two bodies in a batch, by arrival": ONE_ID_TWO_BODIES,
     "core: what vanishes stays": CANCELLED,
 }
 BOUNDED = settings(
@@ -51,10 +57,13 @@ BOUNDED = settings(
 
 # One of each kind in the ordinary suite; all of them in `make proof`.
 BRIEFLY = (
-    "labs: the last to arrive wins",
+    "one fact: of a batch the last to arrive wins",
+    "one fact: one id with two bodies in a batch, by arrival",
+    "one fact: the last batch wins",
+    "one fact: what is there stays",
+    "one fact: of two batches, ties by arrival",
+    "one fact: one id with two bodies, by arrival",
     "stays: facts are laid out by arrival",
-    "labs: one id with two bodies, by arrival",
-    "core: equal numbers are not replaced",
     "core: what vanishes stays",
 )
 

@@ -41,11 +41,11 @@ def edit(settings: Settings, name: str, old: str, new: str) -> None:
 
 
 FAULTS = [
-    ("folds/lab_results.sql", "h.test_name,", "h.test_nam,", "line 15: column h.test_nam does not exist"),
+    ("folds/lab_results.sql", "h.test_name,", "h.test_nam,", "line 16: column h.test_nam does not exist"),
     ("folds/lab_results.sql", "    h.test_name,\n", "", ": it does not give test_name, which core.lab_results has"),
     ("folds/lab_results.sql", "h.unit,", "h.unit, 1 AS more,", ": it gives more, which core.lab_results does not have"),
     ("folds/lab_results.sql", "h.value_number,", "h.value_text AS value_number,", "expression is of type text"),
-    ("folds/lab_results.sql", "FROM touched", "FORM touched", "syntax error at or near"),
+    ("folds/lab_results.sql", "FROM greatest_version", "FORM greatest_version", "syntax error at or near"),
     ("folds/lab_results.sql", "-- key: lab_result_id", "-- key: test_code", "is not part of the primary key"),
     ("folds/include/admission_facts.sql", "history.admissions", "history.admission", "does not exist"),
     ("marts/daily_labs/checks.sql", "SELECT", "SELEKT", "syntax error"),
@@ -87,7 +87,7 @@ def test_a_table_that_lacks_a_column_is_said(settings):
 
 def test_a_rebuild_says_it_too(settings):
     edit(settings, "folds/lab_results.sql", "h.test_name,", "h.test_nam,")
-    with pytest.raises(PlanError, match=r"sql/folds/lab_results\.sql, line 15: column h\.test_nam does not exist"):
+    with pytest.raises(PlanError, match=r"sql/folds/lab_results\.sql, line 16: column h\.test_nam does not exist"):
         rebuild(settings)
 
 
@@ -97,7 +97,7 @@ def test_the_command(settings, monkeypatch):
     edit(settings, "folds/lab_results.sql", "h.test_name,", "h.test_nam,")
     done = CliRunner().invoke(contract_commands.app, ["check", "--database"])
     edit(settings, "folds/lab_results.sql", "h.test_nam,", "h.test_name,")
-    assert done.exit_code == 1 and "sql/folds/lab_results.sql, line 15" in done.output
+    assert done.exit_code == 1 and "sql/folds/lab_results.sql, line 16" in done.output
     assert CliRunner().invoke(contract_commands.app, ["check"]).exit_code == 0, "without a server it cannot be known"
 
 

@@ -43,6 +43,10 @@ ONE_ID_TWO_BODIES = World(
     (lab("e", "resulted", 1, value_number=1.0), lab("e", "resulted", 1, value_number=2.0)),
     ((1, 0),),
 )
+TWO_BODIES_IN_TWO_BATCHES = World(
+    (lab("e", "resulted", 1, value_number=1.0), lab("e", "resulted", 1, value_number=2.0)),
+    ((0,), (1,)),
+)
 MINUS_ZERO = World(
     (lab("e", "resulted", 1, value_number=0.0), lab("f", "resulted", 1, value_number=-0.0)),
     ((0,), (1,)),

@@ -1,6 +1,7 @@
 -- core.$topic: one row for each $key_name: its greatest version.
 -- topics: $topic
 -- key: $key_name
+-- rows: greatest version
 -- days: observed_at
 -- column status: final, corrected or cancelled.
 -- column observed_at: When it happened, UTC. Its calendar day is observed_day of mart.$topic.
@@ -12,14 +13,9 @@ SELECT
     h.encounter_id,
     CASE h.kind WHEN 'cancelled' THEN 'cancelled' WHEN 'corrected' THEN 'corrected' ELSE 'final' END AS status,
     h.event_time AS observed_at,
-${of_history}    h.source
-FROM touched
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM history.$topic AS v
-    WHERE v.$key = touched.key
-        AND v.authority = touched.authority
-        AND v.recorded_at <= %(known_at)s::timestamptz
-    ORDER BY v.recorded_at DESC, v.source_seq DESC, v.event_id DESC, v.content_hash DESC
-    LIMIT 1
-) AS h
+${of_history}    h.source,
+    h.recorded_at,
+    h.source_seq,
+    h.event_id,
+    h.content_hash
+FROM greatest_version AS h

@@ -8,6 +8,10 @@ CREATE TABLE core.$topic (
     status text NOT NULL,
     observed_at timestamptz,
 ${of_table}    source text NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    source_seq bigint NOT NULL,
+    event_id text COLLATE "C" NOT NULL,
+    content_hash bytea NOT NULL,
     PRIMARY KEY (authority, $key)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON core.$topic TO wardstream_writer;

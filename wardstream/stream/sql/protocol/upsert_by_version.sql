@@ -1,0 +1,27 @@
+-- Where one fact says all: what is staged replaces what core holds, if its version is greater. History is not read.
+-- Days of every row that says something else than before, as it was and as it becomes: a greater version alone is
+-- nothing that a day shows. *<> compares stored bytes, as in mark_days.
+WITH changed AS (
+    INSERT INTO {core} AS c ({columns})
+    SELECT {columns}
+    FROM (
+        {greatest}
+    ) AS q
+    ON CONFLICT ({pk}) DO UPDATE
+    SET ({columns}) = ROW({excluded})
+    WHERE ({excluded_version}) > ({core_version})
+    RETURNING
+        old.authority IS NOT NULL AS was_there,
+        ROW({old_facts})::record *<> ROW({new_facts})::record AS differs,
+        {old_placed},
+        {new_placed}
+)
+
+INSERT INTO touched_days
+SELECT DISTINCT {table}, d.day
+FROM (
+    SELECT {was_placed} FROM changed WHERE was_there AND differs
+    UNION ALL
+    SELECT {now_placed} FROM changed WHERE differs OR NOT was_there
+) AS r
+CROSS JOIN LATERAL ({days}) AS d
