@@ -1,6 +1,8 @@
 """The life of a driver: lease, queries, batches handed to the commit, and how it ends.
 
-What Spark calls between two batches is `Driver.process`; everything that touches history or core is in `commit`.
+What Spark calls between two batches is `Driver.process`; everything that touches history or core is in `commit`. A
+batch is committed by a thread of its query while Spark collects the next one. So Spark may believe a batch done that is
+not, which does no harm: the ledger alone says what is done, and where the next driver begins.
 A lost PostgreSQL is waited for; whatever else goes wrong ends the process, and the process manager starts the next.
 """
 
@@ -12,6 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -88,6 +91,8 @@ class Driver:
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
+        self._threads: dict[tuple[str, ...], ThreadPoolExecutor] = {}
+        self._pending: dict[tuple[str, ...], Future[None]] = {}
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
         self._stall = Stall(settings.stream_stall_seconds)
@@ -131,17 +136,46 @@ class Driver:
         ]
 
     def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
-        """One batch of one query: from Spark's plan and rows to a committed transaction."""
+        """One batch of one query, from Spark's plan and rows to its commit, which goes on as the next is collected."""
         with self._busy[start.topics]:
             if self.stop_requested.is_set() or self.failure:
                 return  # not committed, hence read again by the next driver
             try:
-                outcome = self._process(start, collect, batch_id)
+                commit = self._collect(start, collect, batch_id)
+                self._wait_for_commit(start.topics)
+                if commit is not None and not (self.stop_requested.is_set() or self.failure):
+                    self._begin_commit(start, batch_id, *commit)
             except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
-                self.failure = error
-                raise BatchFailedError(type(error).__name__) from None
+                self.failure = self.failure or error
             finally:
                 self._stall.moved()
+        if self.failure:
+            raise BatchFailedError(type(self.failure).__name__)
+
+    def _begin_commit(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
+        """Hand a batch to the thread that commits those of its query, one at a time."""
+        if start.topics not in self._threads:
+            self._threads[start.topics] = ThreadPoolExecutor(1, "commit")
+        self._committing.add(start.topics)
+        self._pending[start.topics] = self._threads[start.topics].submit(
+            self._commit_and_tell, start, batch_id, slices, found
+        )
+
+    def _wait_for_commit(self, topics: tuple[str, ...]) -> None:
+        """Until the batch before is committed, or has failed."""
+        pending = self._pending.pop(topics, None)
+        if pending is not None:
+            pending.result()
+
+    def _commit_and_tell(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
+        try:
+            outcome = self._commit(start, slices, found)
+        except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
+            self.failure = error
+            return
+        finally:
+            self._committing.discard(start.topics)
+            self._stall.moved()
         if outcome:
             metrics.committed(outcome, start.topic_ids)
             counts = ", ".join(f"{counter.total()} {kind}" for kind, counter in vars(outcome).items())
@@ -156,7 +190,10 @@ class Driver:
                 log.info("as many events as a full batch are committed: beginning anew with full batches")
                 self.stop_requested.set()
 
-    def _process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Outcome | None:
+    def _collect(
+        self, start: Start, collect: Callable[[], pa.Table], batch_id: int
+    ) -> tuple[list[Slice], Sorted] | None:
+        """What is to be committed of a batch; None where there is nothing, or its topic waits."""
         slices = start.planned(batch_id, self.broker)
         if not slices:
             return None
@@ -166,11 +203,7 @@ class Driver:
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
-        self._committing.add(start.topics)
-        try:
-            return self._commit(start, slices, found)
-        finally:
-            self._committing.discard(start.topics)
+        return slices, found
 
     def _hold(self, waiting: pa.Table) -> None:
         """Leave, so that the next driver reads the other topics. Nothing of this batch is committed, nothing lost."""
@@ -333,6 +366,8 @@ class Driver:
         for busy in list(self._busy.values()):
             with busy:
                 pass  # from here on `process` returns at once: a batch that waited for the lock must not wait for us
+        for topics in list(self._pending):
+            self._wait_for_commit(topics)
         for query in queries:
             query.stop()
 
@@ -438,6 +473,7 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
         failure = query.exception()
         if reason is None and failure is not None:
             log.error("query %s ended: %s", query.name, str(failure).splitlines()[0])
+    driver.stop_requested.set()  # a commit of another query that is under way is not tried again
     for query in queries:
         query.stop()
     return 1

@@ -49,8 +49,10 @@ def apply_history(conn: Connection, contracts: Mapping[str, Contract], plan: Pla
             columns = _columns(conn, contract, plan)
             there = conn.execute("SELECT to_regclass(%s)", [table.as_string(conn)]).fetchone() != (None,)
             altered = _extend(conn, contract, columns) if there else _create(conn, contract, columns)
-            for key in {fold.key for fold in plan.folds_of(topic)} or {contract.key}:
-                _index(conn, contract, key)
+            folds = plan.folds_of(topic)
+            for key in {fold.key for fold in folds} or {contract.key}:
+                read = any(fold.key == key and fold.of_greatest is None for fold in folds)
+                _index(conn, contract, key, read_by_commits=read)
             if set_comments(conn, "history", topic, _comments(contract)) or altered:
                 changed.append(f"history.{topic}")
     return changed
@@ -122,15 +124,24 @@ def _add_authority(conn: Connection, contract: Contract) -> None:
         cursor.executemany(known, [[source] for source in sources])
 
 
-def _index(conn: Connection, contract: Contract, key: str) -> None:
-    """The versions of an entity in their order: by it a fold reads no more than it needs, whatever the planner believes
-    there to be. It replaces that of a version that knew no authority."""
-    table = sql.Identifier("history", contract.topic)
-    create = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
-    name = sql.Identifier(f"{contract.topic}_versions_by_{key}")
-    conn.execute(create.format(name, table, names([key, "authority", *VERSION_ORDER])))
+def _index(conn: Connection, contract: Contract, key: str, *, read_by_commits: bool) -> None:
+    """How the versions of an entity are found.
+
+    Where commits fold them, in their order: by it a fold reads no more than it needs, whatever the planner believes
+    there to be. Else a fifth as large and half as dear to keep, for whoever rebuilds, or asks what was known when.
+    Either replaces the other, and those of a version that knew no authority.
+    """
+    ordered, hashed = f"{contract.topic}_versions_by_{key}", f"{contract.topic}_by_{key}"
     before = f"{contract.topic}_version" if key == contract.key else f"{contract.topic}_{key}_version"
-    conn.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier("history", before)))
+    table = sql.Identifier("history", contract.topic)
+    if read_by_commits:
+        wanted, method, columns = ordered, sql.SQL("btree"), [key, "authority", *VERSION_ORDER]
+    else:
+        wanted, method, columns = hashed, sql.SQL("hash"), [key]
+    create = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING {} ({})")
+    conn.execute(create.format(sql.Identifier(wanted), table, method, names(columns)))
+    for other in {ordered, hashed, before} - {wanted}:
+        conn.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier("history", other)))
 
 
 def _comments(contract: Contract) -> Comments:

@@ -30,6 +30,7 @@ class Upsert:
         assert fold.of_greatest is not None
         self._scratch = scratch
         [topic] = fold.topics
+        self.topic = topic
         columns = columns_of(scratch.conn, "core", fold.table)
         check_days(scratch.conn, fold)
         check_version(scratch.conn, fold, columns)

@@ -68,7 +68,8 @@ class Bench:
         self.next: Counter[str] = Counter()
         self.empty()
         self.committer = self.new_committer()
-        self.auditor = self._new_auditor()
+        self._audited = Scratch(self.admin)
+        self.audit_by(self.plan)
 
     def _tables(self, schema: str) -> list[sql.Identifier]:
         there = [
@@ -146,10 +147,11 @@ class Bench:
         """One hash a table of core and mart."""
         return digest(self.admin)
 
-    def _new_auditor(self) -> list[Refold]:
-        scratch = Scratch(self.admin)
-        create_touched(scratch)
-        return [Refold(scratch, fold, self.plan.protocol) for fold in self.plan.folds]
+    def audit_by(self, plan: Plan) -> None:
+        """Compare core with the folds of this plan from here on."""
+        self._audited.drop()
+        create_touched(self._audited)
+        self.auditor = [Refold(self._audited, fold, plan.protocol) for fold in plan.folds]
 
     def not_as_folded(self, known_at: str = "infinity") -> list[str]:
         """Rows that only core or only a fold of all history has; byte for byte, so as text."""

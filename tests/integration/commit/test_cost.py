@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -65,12 +66,24 @@ def test_a_first_load_reads_what_it_folds(bench: Bench, table: str):
         assert len(events) < rows_read(bench, refold) < 60 * len(events)
 
 
-def test_of_a_key_with_many_versions_one_is_read(bench: Bench):
+@pytest.mark.parametrize("table", ["patients", "diagnoses", "lab_results"])
+def test_where_one_fact_says_all_history_is_not_read(bench: Bench, table: str):
+    upsert = bench.committer.upserts[table]
+    (plan,) = (
+        psycopg.ClientCursor(bench.committer.conn)
+        .execute(sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) ") + upsert._statement, {"zone": "UTC", "today": None})
+        .fetchone()
+        or ()
+    )
+    read = {f"{n['Schema'].split('_temp')[0]}.{n['Relation Name']}" for n in _nodes(plan[0]["Plan"]) if "Schema" in n}
+    assert read == {f"core.{table}", f"pg.staged_{upsert.topic}", "pg.touched_days"}
+
+
+def test_of_a_key_with_many_versions_the_greatest_stays(bench: Bench):
     bench.commit(*(lab(f"v{n}", "corrected", 1, recorded=n / 100, value_text=str(n)) for n in range(5000)))
-    with bench.admin.transaction():
-        refold = touched(bench, "lab_results", "VALUES ('test', 'L1')")
-        assert 0 < rows_read(bench, refold) < 10
+    bench.commit(lab("late", "corrected", 1, recorded=1, value_text="late"))
     assert bench.rows("SELECT value_text FROM core.lab_results") == [("4999",)]
+    assert bench.not_as_folded() == []
 
 
 def test_a_small_commit_gives_no_table_a_new_file(bench: Bench):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
+from tests.integration.commit.facts import lab
 from tests.integration.commit.worlds import CANCELLED, ONE_ID_TWO_BODIES, TWO_BODIES_IN_TWO_BATCHES, faults, worlds
 from wardstream.stream.plan import PROTOCOL_DIR
 
@@ -89,6 +90,21 @@ def test_a_defect_turns_the_law_red(bench, tmp_path, monkeypatch, defect):
         pytest.fail("no world shows the defect")
     finally:
         broken.conn.close()
+
+
+def test_a_fold_of_history_that_gives_another_version_is_found(bench, tmp_path):
+    """Commits do not fold where one fact says all: that core is as folded holds the two ways together."""
+    shutil.copytree(bench.settings.sql_dir, tmp_path / "sql")
+    protocol = shutil.copytree(PROTOCOL_DIR, tmp_path / "sql" / "protocol")
+    text = (protocol / "greatest_version.sql").read_text()
+    (protocol / "greatest_version.sql").write_text(text.replace("one.recorded_at DESC", "one.recorded_at"))
+    bench.commit(lab("a", "resulted", 1), lab("b", "corrected", 2))
+    assert bench.not_as_folded() == []
+    bench.audit_by(bench.plan_of(tmp_path / "sql"))
+    try:
+        assert any(row.startswith("lab_results") for row in bench.not_as_folded())
+    finally:
+        bench.audit_by(bench.plan)
 
 
 def by_arrival(found: list[str]) -> bool:
