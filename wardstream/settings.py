@@ -318,7 +318,9 @@ class Hospital(BaseSettings):
 class Stream(BaseSettings):
     """The stream, and the port on which it shows its metrics."""
 
-    stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
+    stream_split: bool = Field(
+        default=True, description="One streaming query a topic: what waits in one holds up no other. Else one for all."
+    )
     stream_max_offsets: int = Field(default=50_000, ge=1, description="Most events in one batch; bounds memory.")
     stream_driver_memory: Size = "1g"
     spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -57,6 +58,8 @@ log = logging.getLogger(__name__)
 
 DATABASE_PATIENCE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 2.0
+LARGE = 10_000
+"""Events of a batch of which only one query at a time collects, so that they never fill the heap together."""
 SMALLEST_SHARE = 1000  # of a full batch, after fruitless starts: no message is so large that 50 of them fill a heap
 # Files and tables that do not fit: one line in the log says which; the process manager tries again.
 CANNOT_START = (
@@ -92,6 +95,7 @@ class Driver:
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._threads: dict[tuple[str, ...], ThreadPoolExecutor] = {}
+        self._large = threading.Semaphore(1)
         self._pending: dict[tuple[str, ...], Future[None]] = {}
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
@@ -123,7 +127,7 @@ class Driver:
         groups = [(topic,) for topic in read] if self.settings.stream_split else [read]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         share = min(10**self.lease.fruitless_starts, SMALLEST_SHARE)
-        most = max(1, self.settings.stream_max_offsets // len(groups) // share)
+        most = max(1, self.settings.stream_max_offsets // share)
         if share > 1:
             self._left_until_full = self.settings.stream_max_offsets
             log.warning("%s starts came to nothing; batches have at most %s events", self.lease.fruitless_starts, most)
@@ -199,7 +203,10 @@ class Driver:
             return None
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
-        found = sort_out(collect(), self.contracts, start.topic_ids)
+        with self._large if sum(part.end - part.start for part in slices) > LARGE else nullcontext():
+            if self.stop_requested.is_set() or self.failure:  # while this one waited
+                return None
+            found = sort_out(collect(), self.contracts, start.topic_ids)
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
