@@ -1,7 +1,8 @@
 """The stream: all topics from Kafka to PostgreSQL, exactly once.
 
     settings -> wait until it should run
-             -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
+             -> read Kafka -> judge what is plainly good in the JVM -> collect -> judge the rest in Python
+             -> commit, with the ledger, in one transaction
 
 It may wait for days, so what Spark needs is imported after that. `wardstream stream …` says whether it should run.
 Its metrics are served all that time (`wardstream/watch/metrics.py`).
@@ -18,6 +19,7 @@ import logging
 import os
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
-    from wardstream.contracts.model import Contract
-    from wardstream.registry.client import SchemaSource
     from wardstream.stream.driver import Driver
     from wardstream.stream.start import Start
 
@@ -45,12 +45,15 @@ def session(settings: Settings) -> SparkSession:
     from pyspark.sql import SparkSession
 
     from wardstream.kafka.client import REDACTED
+    from wardstream.stream.native_judge import AVRO_LIMITS
 
     temporary = settings.scratch_dir / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     # A JVM that has run out of memory once may live on without doing anything; one that ends is started again.
+    # What Spark generates for a topic of many fields is one method that Java would else leave to its interpreter.
     java_options = (
-        f'-Xss16m -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
+        f"-Xss16m -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 -XX:-DontCompileHugeMethods {AVRO_LIMITS}"
+        f' -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
     )
     spark = (
         SparkSession.builder.appName("wardstream-stream")
@@ -100,23 +103,16 @@ def messages(records: DataFrame) -> DataFrame:
     )
 
 
-def judged(records: DataFrame, contracts: dict[str, Contract], source: SchemaSource) -> DataFrame:
-    """Each message with its verdict and, where it is one, its event; on the executors, by the writer's schema."""
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    from wardstream.stream.decode import Judge, judge_batches, judged_schema
-
-    return records.mapInArrow(judge_batches(Judge(contracts, source)), from_arrow_schema(judged_schema(contracts)))
-
-
 def start_query(spark: SparkSession, settings: Settings, start: Start, driver: Driver) -> StreamingQuery:
     """One streaming query over the start's topics, each batch handed to the driver's commit."""
-    contracts = {topic: driver.contracts[topic] for topic in start.topics}
-    events = judged(messages(read(spark, settings, start)), contracts, driver.source)
+    from wardstream.stream.collect import Collector
+
+    collect = Collector({topic: driver.contracts[topic] for topic in start.topics}, driver.source)
     return (
-        events.writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
+        messages(read(spark, settings, start))
+        .writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
         .option("checkpointLocation", str(start.checkpoint))
-        .foreachBatch(lambda batch, batch_id: driver.process(start, batch.toArrow, batch_id))
+        .foreachBatch(lambda batch, batch_id: driver.process(start, partial(collect, batch), batch_id))
         .start()
     )
 

@@ -132,9 +132,14 @@ def event_type(contract: Contract) -> pa.StructType:
     return pa.struct([pa.field(f.name, f.arrow_type, nullable=True) for f in contract.fields])
 
 
+def event_column(topic: str) -> str:
+    """The name of the column that has the events of a topic."""
+    return f"event_{topic}"
+
+
 def judged_schema(contracts: Mapping[str, Contract]) -> pa.Schema:
-    """Message, verdict, and one struct column a topic, named event_<topic>: null but for that topic's events."""
-    events = [(f"event_{topic}", event_type(contract)) for topic, contract in contracts.items()]
+    """Message, verdict, and one struct column a topic: null but for that topic's events."""
+    events = [(event_column(topic), event_type(contract)) for topic, contract in contracts.items()]
     return pa.schema([*MESSAGE, *(pa.field(n, t) for n, t in VERDICT), *(pa.field(n, t) for n, t in events)])
 
 
@@ -222,6 +227,6 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
 
 
 def _flat(rows: pa.Table, topic: str, contract: Contract) -> pa.Table:
-    event = rows[f"event_{topic}"].combine_chunks()
+    event = rows[event_column(topic)].combine_chunks()
     columns = {f.name: pc.struct_field(event, [i]) for i, f in enumerate(contract.fields)}
     return pa.table({**columns, **{name: rows[name] for name in (*BESIDE, "broker_time", "key", "value")}})

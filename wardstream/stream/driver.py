@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pyarrow as pa
@@ -38,12 +39,14 @@ from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
 from wardstream.stream.check import must_run
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
-from wardstream.stream.decode import Sorted, sort_out
+from wardstream.stream.decode import JudgeFailedError, Sorted, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
 from wardstream.stream.lag import lag_of, read_ledger, total
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import load_plan
+from wardstream.stream.reading import TopicUnreadableError, read_offsets
+from wardstream.stream.refused import BytesChangedError
 from wardstream.stream.schema_ids import Meanings
 from wardstream.stream.stall import Stall
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
@@ -64,7 +67,10 @@ CANNOT_START = (
 NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError, AllHeld)
 STOPPED_BY = (BrokerChanged, TopicMissing, SendersClock)
 # Errors whose text is ours and never quotes an event.
-OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
+OUR_WORDS = (
+    *(BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException),
+    *(JudgeFailedError, RegistryUnavailableError, TopicUnreadableError, BytesChangedError),
+)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
 
 
@@ -130,7 +136,7 @@ class Driver:
             for topics in groups
         ]
 
-    def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
+    def process(self, start: Start, collect: Callable[[list[Slice]], pa.Table], batch_id: int) -> None:
         """One batch of one query: from Spark's plan and rows to a committed transaction."""
         with self._busy[start.topics]:
             if self.stop_requested.is_set() or self.failure:
@@ -156,13 +162,13 @@ class Driver:
                 log.info("as many events as a full batch are committed: beginning anew with full batches")
                 self.stop_requested.set()
 
-    def _process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Outcome | None:
+    def _process(self, start: Start, collect: Callable[[list[Slice]], pa.Table], batch_id: int) -> Outcome | None:
         slices = start.planned(batch_id, self.broker)
         if not slices:
             return None
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
-        found = sort_out(collect(), self.contracts, start.topic_ids)
+        found = sort_out(collect(slices), self.contracts, start.topic_ids)
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
@@ -186,7 +192,8 @@ class Driver:
 
     def _commit(self, start: Start, slices: list[Slice], found: Sorted) -> Outcome | None:
         """Commit a batch, again and again while PostgreSQL or Kafka does not answer; None where it was committed."""
-        batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
+        again = partial(read_offsets, self.settings)
+        batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids, bytes_of=again)
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
             wait=wait_exponential(multiplier=0.2, max=2),
@@ -431,9 +438,7 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
     elif isinstance(reason, OUR_WORDS):
         log.error("the batch failed: %s: %s", type(reason).__name__, reason)
     elif reason is not None:
-        # An executor's error comes as text, whose last line is the error itself: ours name themselves.
-        ours = [line for line in str(reason).splitlines() if line.startswith("wardstream.")]
-        log.error("the batch failed: %s", ours[-1] if ours else type(reason).__name__)
+        log.error("the batch failed: %s", type(reason).__name__)
     for query in ended:
         failure = query.exception()
         if reason is None and failure is not None:

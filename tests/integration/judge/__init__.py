@@ -1,0 +1,1 @@
+"""Judging in the JVM, held against the judge in Python. Spark alone is started."""
