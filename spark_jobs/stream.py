@@ -1,8 +1,7 @@
 """The stream: all topics from Kafka to PostgreSQL, exactly once.
 
     settings -> wait until it should run
-             -> read Kafka -> judge what is plainly good in the JVM -> collect -> judge the rest in Python
-             -> commit, with the ledger, in one transaction
+             -> read Kafka -> collect -> judge (decode, hash, validate) -> commit, with the ledger, in one transaction
 
 It may wait for days, so what Spark needs is imported after that. `wardstream stream …` says whether it should run.
 Its metrics are served all that time (`wardstream/watch/metrics.py`).
@@ -19,7 +18,6 @@ import logging
 import os
 import sys
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -45,15 +43,12 @@ def session(settings: Settings) -> SparkSession:
     from pyspark.sql import SparkSession
 
     from wardstream.kafka.client import REDACTED
-    from wardstream.stream.native_judge import AVRO_LIMITS
 
     temporary = settings.scratch_dir / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     # A JVM that has run out of memory once may live on without doing anything; one that ends is started again.
-    # What Spark generates for a topic of many fields is one method that Java would else leave to its interpreter.
     java_options = (
-        f"-Xss16m -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 -XX:-DontCompileHugeMethods {AVRO_LIMITS}"
-        f' -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
+        f'-Xss16m -XX:+ExitOnOutOfMemoryError -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="{temporary}"'
     )
     spark = (
         SparkSession.builder.appName("wardstream-stream")
@@ -105,14 +100,11 @@ def messages(records: DataFrame) -> DataFrame:
 
 def start_query(spark: SparkSession, settings: Settings, start: Start, driver: Driver) -> StreamingQuery:
     """One streaming query over the start's topics, each batch handed to the driver's commit."""
-    from wardstream.stream.collect import Collector
-
-    collect = Collector({topic: driver.contracts[topic] for topic in start.topics}, driver.source)
     return (
         messages(read(spark, settings, start))
         .writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
         .option("checkpointLocation", str(start.checkpoint))
-        .foreachBatch(lambda batch, batch_id: driver.process(start, partial(collect, batch), batch_id))
+        .foreachBatch(lambda batch, batch_id: driver.process(start, batch.toArrow, batch_id))
         .start()
     )
 

@@ -34,6 +34,7 @@ from wardstream.kafka.topics import mend as mend_topics
 from wardstream.logs import configure_logging
 from wardstream.proof.digest import digest as digests_of
 from wardstream.proof.folds import rebuild_due
+from wardstream.proof.reading import TopicUnreadableError
 from wardstream.proof.rebuild import rebuild as rebuild_core
 from wardstream.proof.verify import Report
 from wardstream.proof.verify import verify as run_verify
@@ -53,7 +54,6 @@ from wardstream.stack.parts.airflow import environment as airflow_environment
 from wardstream.stack.parts.postgres import binaries
 from wardstream.stack.stack_commands import app
 from wardstream.stack.unknown import set_now, unknown_variables
-from wardstream.stream.reading import TopicUnreadableError
 from wardstream.stream.stream_commands import app as stream_app
 from wardstream.watch.quarantine_commands import app as quarantine_app
 

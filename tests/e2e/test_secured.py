@@ -28,12 +28,12 @@ from wardstream.kafka.broker import Broker
 from wardstream.kafka.client import Admin, KafkaRefused
 from wardstream.kafka.publish import DeliveryFailed, Publisher, lost_right
 from wardstream.kafka.topics import TopicError, create_topics
+from wardstream.proof.reading import TopicUnreadableError, read_partition
 from wardstream.registry.client import RegistryLoginError, RegistryUnavailableError, SchemaSource
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.sources.sample.events import events as sample
 from wardstream.stack import jars, manager, paths
 from wardstream.stack.parts import stream
-from wardstream.stream.reading import TopicUnreadableError, read_partition
 
 PASSWORDS = {"admin": "admin-4b1d", "stream": 'str"eam\\-91c7', "setup": "setup-55e0", "publisher": "publisher-c2a8"}
 REGISTRY_PASSWORD = "reg:istry@/%-3d6e"

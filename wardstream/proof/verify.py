@@ -29,6 +29,7 @@ from wardstream.database.connection import Connection, beside, columns_of, conne
 from wardstream.database.copy import copy
 from wardstream.database.scratch import Scratch
 from wardstream.kafka.broker import HELD_RUNBOOK, Broker, Extent, Held, SendersClock
+from wardstream.proof.reading import read_partition
 from wardstream.proof.rebuild import touch_all
 from wardstream.settings import Settings
 from wardstream.stream import schema_ids
@@ -39,7 +40,6 @@ from wardstream.stream.held import HELD_RUNBOOK as NOT_DEPLOYED_RUNBOOK
 from wardstream.stream.held import HeldTopic, held_now, why
 from wardstream.stream.lag import lag_of, read_ledger
 from wardstream.stream.plan import BESIDE, Plan, load_plan
-from wardstream.stream.reading import read_partition
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import QUARANTINE
 from wardstream.watch.status import read_purpose, read_status

@@ -40,7 +40,7 @@ from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import BESIDE, Plan
 from wardstream.stream.refold import Refold, create_touched
-from wardstream.stream.refused import REFUSED, BytesOf, isolate, with_bytes
+from wardstream.stream.refused import REFUSED, isolate
 from wardstream.stream.stored_sources import as_lists, uses_now
 
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
@@ -78,15 +78,13 @@ class Batch:
     """One batch: planned slices, decoded events by topic, refused messages, and the schema ids met.
 
     An events table has the contract's fields, BESIDE, broker_time, key and value, ordered by partition and
-    offset; key and value may be null, and are then asked of `bytes_of` if PostgreSQL refuses the event. `rejects` has
-    the QUARANTINE columns. `schema_ids` holds (schema id, topic, fingerprint).
+    offset. `rejects` has the QUARANTINE columns. `schema_ids` holds (schema id, topic, fingerprint).
     """
 
     slices: tuple[Slice, ...]
     events: Mapping[str, pa.Table]
     rejects: pa.Table
     schema_ids: frozenset[tuple[int, str, int]] = frozenset()
-    bytes_of: BytesOf = field(kw_only=True)
 
     def parameters(self) -> dict[str, list[Any]]:
         """The slices as parallel lists, for unnest."""
@@ -185,9 +183,9 @@ class Committer:
                 count(outcome.received, batch.events[topic])
                 rejects += refused + self._store(topic, rows, facility, outcome)
             count(outcome.received, batch.rejects)
-            bad = with_bytes(pa.concat_tables(rejects), batch.bytes_of)
-            count(outcome.quarantined, bad)
-            self._quarantine(bad, seq)
+            for rows in rejects:
+                count(outcome.quarantined, rows)
+                self._quarantine(rows, seq)
             self.conn.execute(trusted(self.plan.protocol["raise_day_versions"]), {"seq": seq})
             self._record_ranges(batch, outcome, seq)
             self._note_senders(batch)

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import psycopg
 import pyarrow as pa
@@ -37,16 +36,15 @@ from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
+from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.check import must_run
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
-from wardstream.stream.decode import JudgeFailedError, Sorted, sort_out
+from wardstream.stream.decode import Judge, JudgeFailedError, Sorted, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
 from wardstream.stream.lag import lag_of, read_ledger, total
 from wardstream.stream.lease import EXIT_FENCED, HEARTBEAT_SECONDS, AnotherDriver, Lease, session_name
 from wardstream.stream.plan import load_plan
-from wardstream.stream.reading import TopicUnreadableError, read_offsets
-from wardstream.stream.refused import BytesChangedError
 from wardstream.stream.schema_ids import Meanings
 from wardstream.stream.stall import Stall
 from wardstream.stream.start import Start, check_drain, fresh_folder, open_ledger
@@ -69,7 +67,7 @@ STOPPED_BY = (BrokerChanged, TopicMissing, SendersClock)
 # Errors whose text is ours and never quotes an event.
 OUR_WORDS = (
     *(BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException),
-    *(JudgeFailedError, RegistryUnavailableError, TopicUnreadableError, BytesChangedError),
+    *(JudgeFailedError, RegistryUnavailableError),
 )
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
 
@@ -103,7 +101,8 @@ class Driver:
         self._shown: dict[Partition, int] = {}
         self._shown_warned = ""
         self.source = SchemaSource(settings)
-        """The schemas that executors know without asking: from `starts` on, all that the registry had then."""
+        """The schemas that are known without asking: from `starts` on, all that the registry had then."""
+        self._judge = FastJudge(Judge(self.contracts, self.source))
 
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
@@ -111,6 +110,7 @@ class Driver:
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)
+        self._judge = FastJudge(Judge(self.contracts, self.source))
         ids = {extent.topic: extent.topic_id for extent in extents}
         self.lease.held = still_held(self.lease.held, ids, self.contracts, self.source)
         read = tuple(topic for topic in ids if topic not in self.lease.held)
@@ -136,8 +136,8 @@ class Driver:
             for topics in groups
         ]
 
-    def process(self, start: Start, collect: Callable[[list[Slice]], pa.Table], batch_id: int) -> None:
-        """One batch of one query: from Spark's plan and rows to a committed transaction."""
+    def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
+        """One batch of one query: from Spark's plan and messages to a committed transaction."""
         with self._busy[start.topics]:
             if self.stop_requested.is_set() or self.failure:
                 return  # not committed, hence read again by the next driver
@@ -162,13 +162,13 @@ class Driver:
                 log.info("as many events as a full batch are committed: beginning anew with full batches")
                 self.stop_requested.set()
 
-    def _process(self, start: Start, collect: Callable[[list[Slice]], pa.Table], batch_id: int) -> Outcome | None:
+    def _process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Outcome | None:
         slices = start.planned(batch_id, self.broker)
         if not slices:
             return None
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
-        found = sort_out(collect(slices), self.contracts, start.topic_ids)
+        found = sort_out(self._judge(collect()), self.contracts, start.topic_ids)
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
@@ -192,8 +192,7 @@ class Driver:
 
     def _commit(self, start: Start, slices: list[Slice], found: Sorted) -> Outcome | None:
         """Commit a batch, again and again while PostgreSQL or Kafka does not answer; None where it was committed."""
-        again = partial(read_offsets, self.settings)
-        batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids, bytes_of=again)
+        batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
         patience = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
             wait=wait_exponential(multiplier=0.2, max=2),

@@ -1,8 +1,7 @@
 """Finding the rows that PostgreSQL refuses: inside a commit's transaction, at savepoints, so that the others go on.
 
 One refused row fails a whole COPY or INSERT. A failed COPY says in which line it stopped, which finds a thousand bad
-rows in seconds; where only a constraint refuses them, pieces are halved until each stands alone. The bytes of an event
-that was judged good in the JVM are not at hand (`collect`): they are read from Kafka again.
+rows in seconds; where only a constraint refuses them, pieces are halved until each stands alone.
 """
 
 from __future__ import annotations
@@ -12,20 +11,12 @@ from collections.abc import Callable
 
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from wardstream.database.connection import Connection
 
 REFUSED = (psycopg.DataError, psycopg.IntegrityError)
 PIECE_ROWS = 1000  # of a batch in which rows are refused: a piece that fails is sent again, so that it must be small
-SQLSTATE = "sqlstate:"
-BytesOf = Callable[[str, int, list[int]], pa.Table]
-"""What reads messages again: topic, partition and offsets to a table of `decode.MESSAGE`, in order."""
 QUARANTINE = ("topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value")
-
-
-class BytesChangedError(Exception):
-    """Read again, a message is not the one that was judged."""
 
 
 def isolate(
@@ -47,7 +38,7 @@ def isolate(
             if piece.num_rows > 1:
                 pieces += reversed(cut(piece, refusal))
             else:
-                refused.append(as_rejects(topic, piece, f"{SQLSTATE}{refusal.sqlstate}"))
+                refused.append(as_rejects(topic, piece, f"sqlstate:{refusal.sqlstate}"))
         else:
             kept.append(piece)
     return pa.concat_tables(kept), refused
@@ -67,22 +58,3 @@ def as_rejects(topic: str, rows: pa.Table, reason: str) -> pa.Table:
     named = rows.append_column("topic", pa.array([topic] * rows.num_rows, pa.string()))
     named = named.append_column("reason", pa.array([reason] * rows.num_rows, pa.string()))
     return named.select(list(QUARANTINE))
-
-
-def with_bytes(rejects: pa.Table, bytes_of: BytesOf) -> pa.Table:
-    """The rejects, each with its original bytes: those of events that PostgreSQL refuses are read again.
-
-    Nothing is put into quarantine without its bytes: whatever `bytes_of` raises ends the batch.
-    """
-    bare = pc.and_(pc.is_null(rejects["value"]), pc.starts_with(rejects["reason"], SQLSTATE))
-    parts = [rejects.filter(pc.invert(bare))]
-    for one in rejects.filter(bare).group_by(["topic", "partition"]).aggregate([]).to_pylist():
-        mine = pc.and_(pc.equal(rejects["topic"], one["topic"]), pc.equal(rejects["partition"], one["partition"]))
-        rows = rejects.filter(pc.and_(bare, mine)).sort_by("offset")
-        read = bytes_of(one["topic"], one["partition"], rows["offset"].to_pylist())
-        if not (read["offset"].equals(rows["offset"]) and read["broker_time"].equals(rows["broker_time"])):
-            raise BytesChangedError(f"topic {one['topic']} partition {one['partition']} has other messages than it had")
-        for name in ("key", "value"):
-            rows = rows.set_column(rows.schema.get_field_index(name), name, read[name])
-        parts.append(rows)
-    return pa.concat_tables(parts)

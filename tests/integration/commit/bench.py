@@ -6,12 +6,10 @@ Facts are encoded and judged by the real code; only the look-up of a schema id a
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import sql
 
 from tests.integration.commit.facts import LATER, Fact
@@ -35,19 +33,6 @@ from wardstream.stream.start import open_ledger
 STREAM = "bench"
 ZONE = "America/New_York"
 FILLED_AT_THE_START = {"facility", "diagnosis_chapters"}  # by migrate: an empty database has them
-
-
-def without_bytes(rows: pa.Table) -> pa.Table:
-    """Events as the stream has those that are plainly good."""
-    for name in ("key", "value"):
-        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.nulls(rows.num_rows, pa.binary()))
-    return rows
-
-
-def kept(messages: pa.Table, topic: str, partition: int, offsets: list[int]) -> pa.Table:
-    """What Kafka has at these offsets, without Kafka."""
-    at = pc.and_(pc.equal(messages["topic"], topic), pc.equal(messages["partition"], partition))
-    return messages.filter(pc.and_(at, pc.is_in(messages["offset"], pa.array(offsets)))).sort_by("offset")
 
 
 class Shelf(SchemaSource):
@@ -128,18 +113,18 @@ class Bench:
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, MESSAGE, strict=True)], schema=MESSAGE)
 
     def batch(self, facts: Iterable[Fact]) -> Batch:
-        """The facts as one batch, judged, at the next offsets; the bytes of what is good are not at hand."""
+        """The facts as one batch, judged, at the next offsets."""
         starts = dict(self.next)
-        messages = self.messages(facts)
-        judged = pa.Table.from_batches(self._judge(messages.to_batches()), schema=judged_schema(self.contracts))
+        judged = pa.Table.from_batches(
+            self._judge(self.messages(facts).to_batches()), schema=judged_schema(self.contracts)
+        )
         slices = [
             Slice(topic, self.topic_ids[topic], 0, starts.get(topic, 0), end)
             for topic, end in sorted(self.next.items())
             if end > starts.get(topic, 0)
         ]
         found = sort_out(judged, self.contracts, self.topic_ids)
-        events = {topic: without_bytes(rows) for topic, rows in found.events.items()}
-        return Batch(tuple(slices), events, found.rejects, found.schema_ids, bytes_of=partial(kept, messages))
+        return Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
 
     def commit(self, *facts: Fact) -> Outcome:
         """The facts in one batch, in this order."""

@@ -15,8 +15,6 @@ from tests.integration.commit.facts import LATER, lab, stay
 from wardstream.database.connection import connect
 from wardstream.database.locks import lock_commits
 from wardstream.stream.commit import Batch, BrokerChanged, CountsDoNotAddUp, Fenced, NotOurs
-from wardstream.stream.reading import TopicUnreadableError
-from wardstream.stream.refused import BytesChangedError
 
 LABS = ("id-of-labs", 0)
 
@@ -198,33 +196,6 @@ def test_a_row_that_only_postgresql_refuses_is_found_among_its_neighbours(bench,
     assert len(bench.rows("SELECT FROM ops.ledger_ranges")) == 1
     assert bench.row("ops.ledger", "topic = 'labs'")["next_offset"] == 8
     assert bench.not_as_folded() == []
-
-
-def test_refused_rows_get_their_own_bytes_again(bench):
-    batch = bench.batch([*labs(7), ("labs", b"no Avro")])
-    for row in (1, 5):
-        batch = with_value(batch, "labs", "value_text", row, "\0")
-    bench.committer.commit(batch)
-    found = bench.rows('SELECT "offset", key, value FROM ops.quarantine ORDER BY 1')
-    sent = batch.bytes_of("labs", 0, [1, 5, 7])
-    assert found == [(one["offset"], one["key"], one["value"]) for one in sent.to_pylist()]
-    assert len({value for _, _, value in found}) == 3
-
-
-def test_a_refused_row_whose_bytes_are_gone_stops_the_batch(bench):
-    batch = with_value(bench.batch(labs(3)), "labs", "value_text", 1, "\0")
-
-    def gone(topic: str, partition: int, offsets: list[int]) -> pa.Table:
-        raise TopicUnreadableError(f"{topic} {partition} {offsets}")
-
-    def another(topic: str, partition: int, offsets: list[int]) -> pa.Table:
-        found = batch.bytes_of(topic, partition, offsets)
-        later = pa.array([LATER + timedelta(seconds=1)] * found.num_rows, found.schema.field("broker_time").type)
-        return found.set_column(found.schema.get_field_index("broker_time"), "broker_time", later)
-
-    refuses(bench, replace(batch, bytes_of=gone), TopicUnreadableError)
-    refuses(bench, replace(batch, bytes_of=another), BytesChangedError)
-    assert bench.committer.commit(batch).quarantined[LABS] == 1
 
 
 def test_all_rows_refused(bench):

@@ -1,13 +1,11 @@
-"""The topics read again with a plain consumer, in bounded chunks: by verify up to the offsets that the ledger says are
-done, by the stream for the bytes of an event that PostgreSQL refuses."""
+"""The topics read again with a plain consumer, in bounded chunks, up to the offsets that the ledger says are done."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from wardstream.kafka.client import Trouble, consumer, not_allowed
@@ -60,17 +58,6 @@ def read_partition(settings: Settings, topic: str, partition: int, start: int, e
                 chunk = []
     finally:
         reader.close()
-
-
-def read_offsets(settings: Settings, topic: str, partition: int, offsets: Sequence[int]) -> pa.Table:
-    """The messages at these offsets, in order. TopicUnreadableError where the broker no longer has one of them."""
-    wanted = pa.array(sorted(offsets), pa.int64())
-    chunks = read_partition(settings, topic, partition, min(offsets), max(offsets) + 1)
-    found = pa.concat_tables([MESSAGE.empty_table(), *(c.filter(pc.is_in(c["offset"], wanted)) for c in chunks)])
-    if found.num_rows != len(wanted):
-        gone = f"{len(wanted) - found.num_rows} of {len(wanted)} offsets from {min(offsets)} on can no longer be read"
-        raise TopicUnreadableError(f"topic {topic} partition {partition}: {gone}")
-    return found
 
 
 def _table(topic: str, partition: int, chunk: list[Message]) -> pa.Table:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from wardstream.contracts.avro_tree import fingerprint
 from wardstream.contracts.codec import BadRecord, Encoder
@@ -16,9 +15,8 @@ from wardstream.contracts.model import Contract, Schema, load_contracts
 from wardstream.contracts.sources import Sources
 from wardstream.registry.client import SchemaSource, WriterSchema
 from wardstream.settings import PROJECT_ROOT, Settings
-from wardstream.stream.collect import completed
+from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.decode import MESSAGE, Judge, judge_batches, judged_schema
-from wardstream.stream.native_judge import NativeJudge
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NOW_US = int(NOW.timestamp()) * 1_000_000
@@ -33,7 +31,7 @@ Message = tuple[str, bytes | None]
 
 
 def _wider(schema: Schema) -> Schema:
-    """The schema with a field of every type that can be judged natively, defaults other than null among them."""
+    """The schema with a field of every type that can be judged in columns, defaults other than null among them."""
     more: list[dict[str, Any]] = [
         {"name": "A_first", "type": "string", "default": "none"},
         {"name": "level", "type": "int", "default": 3},
@@ -95,32 +93,25 @@ def _source() -> SchemaSource:
 class BothJudges:
     """The same messages by either judge."""
 
-    def __init__(self, spark: SparkSession) -> None:
-        self.spark = spark
-        self.native = NativeJudge(CONTRACTS, _source())
-        self.judge = Judge(CONTRACTS, _source())
-
-    def natively(self, messages: Iterable[Message], broker_time: datetime = NOW) -> pa.Table:
-        """What the JVM makes of them, in their order."""
-        sent = table(messages, broker_time)
-        frame = self.spark.createDataFrame(sent)
-        return self.native(frame, set(sent["topic"].to_pylist())).toArrow().sort_by("offset")
+    def __init__(self) -> None:
+        self.fast = FastJudge(Judge(CONTRACTS, _source()), few=0)
+        self._slow = judge_batches(Judge(CONTRACTS, _source()))
 
     def agree(self, messages: Iterable[Message], broker_time: datetime = NOW) -> list[bool]:
-        """AssertionError where they differ in anything; which messages were judged in the JVM."""
+        """AssertionError where they differ in anything; which messages were judged the fast way."""
         sent = table(messages, broker_time)
-        found = self.natively(messages, broker_time)
-        natively = [one is not None for one in found["content_hash"].to_pylist()]
-        for name in ("key", "value"):
-            bytes_of = zip(sent[name].to_pylist(), natively, strict=True)
-            assert found[name].to_pylist() == [None if native else there for there, native in bytes_of]
-        both = completed(found, self.judge).sort_by("offset")
-        alone = pa.Table.from_batches(judge_batches(self.judge)(sent.to_batches()), judged_schema(CONTRACTS))
-        assert both.schema == alone.schema
-        left = [name for name in both.column_names if name not in ("key", "value")]
-        for fast, slow in zip(both.select(left).to_pylist(), alone.select(left).to_pylist(), strict=True):
-            assert repr(fast) == repr(slow)  # tells -0.0 from 0.0, which == does not
-        return natively
+        fast = self.fast(sent).sort_by("offset")
+        slow = pa.Table.from_batches(self._slow(sent.to_batches()), judged_schema(CONTRACTS))
+        assert fast.schema == slow.schema
+        for one, other in zip(fast.to_pylist(), slow.to_pylist(), strict=True):
+            assert repr(one) == repr(other)  # tells -0.0 from 0.0, which == does not
+        good = {
+            place
+            for batch in sent.to_batches()
+            for places, _ in self.fast.plainly_good(batch)
+            for place in places.to_pylist()
+        }
+        return [number in good for number in range(sent.num_rows)]
 
 
 def table(messages: Iterable[Message], broker_time: datetime) -> pa.Table:

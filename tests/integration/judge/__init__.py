@@ -1,1 +1,0 @@
-"""Judging in the JVM, held against the judge in Python. Spark alone is started."""
