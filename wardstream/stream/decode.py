@@ -1,10 +1,10 @@
-"""From Kafka records to judged events, on Spark's executors: Arrow batches in, Arrow batches out.
+"""From Kafka records to judged events, message by message: Arrow batches in, Arrow batches out.
 
 Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated;
 then its ids take the form in which they are compared.
 A message at fault leaves with a reason and no event. One whose schema is registered and not deployed here leaves with
-NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the task, and Spark's
-batch with it, so that nobody's message is refused for it. The same functions serve `wardstream verify`.
+NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the batch, so that nobody's message is refused
+for it. The stream comes here for what `arrow_judge` does not find plainly good, `wardstream verify` for everything.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def judged_schema(contracts: Mapping[str, Contract]) -> pa.Schema:
 
 
 def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for Spark's mapInArrow: batches of MESSAGE in, batches of `judged_schema` out."""
+    """A function of batches: those of MESSAGE in, those of `judged_schema` out."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         schema = judged_schema(judge.contracts)
@@ -154,7 +154,7 @@ def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator
             except RegistryUnavailableError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
-                # Spark logs what a task raises, and the text of a conversion error can quote a value.
+                # What ends a batch is logged, and the text of a conversion error can quote a value.
                 raise JudgeFailedError(f"{type(error).__name__} within {_extent(batch)}") from None
 
     return run
