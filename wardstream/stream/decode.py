@@ -3,8 +3,9 @@
 Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated;
 then its ids take the form in which they are compared.
 A message at fault leaves with a reason and no event. One whose schema is registered and not deployed here leaves with
-NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the batch, so that nobody's message is refused
-for it. The stream comes here for what `arrow_judge` does not find plainly good, `wardstream verify` for everything.
+NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the batch, so that
+nobody's message is refused for it. The stream comes here for what `arrow_judge` does not find plainly good, `wardstream
+verify` for everything.
 """
 
 from __future__ import annotations

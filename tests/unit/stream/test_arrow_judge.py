@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ from tests.unit.stream.wire import (
     encoded,
     pieced,
     plain,
+    table,
     text,
     varint,
 )
@@ -33,6 +36,7 @@ from wardstream.contracts.avro_tree import expand
 from wardstream.contracts.examples import load_examples
 from wardstream.settings import PROJECT_ROOT
 from wardstream.sources.sample.events import events as sample
+from wardstream.stream.arrow_judge import FEW, FastJudge
 
 MINUTE_US = 60_000_000
 SNOWMAN, CLEF, NEXT_LINE, NO_BREAK = "☃", "𝄞", "\x85", "\xa0"
@@ -278,6 +282,8 @@ GOLDEN: dict[str, tuple[bool, Message]] = {
     "a sequence below zero": (False, ("labs", encoded("labs", source_seq=-1))),
     "not a number": (False, ("labs", encoded("labs", value_number=float("nan")))),
     "infinite": (False, ("labs", encoded("labs", value_number=float("-inf")))),
+    "not a number, and no bounds": (False, ("wide", encoded("wide", 2, ratio=float("nan")))),
+    "infinite, and no bounds": (False, ("wide", encoded("wide", 2, ratio=float("inf")))),
     "zero": (True, ("labs", encoded("labs", value_number=0.0))),
     "minus zero": (True, ("labs", encoded("labs", value_number=-0.0))),
     "a thousandth": (True, ("labs", encoded("labs", value_number=-0.001))),
@@ -313,3 +319,19 @@ def test_doubles_are_written_as_python_writes_them(both: BothJudges, numbers: li
 def test_a_broker_time_out_of_bounds_raises_nothing(both: BothJudges):
     greatest = NOW.replace(year=9999)
     both.agree([("labs", encoded("labs")), ("labs", encoded("labs", recorded_at=2**63 - 1))], greatest)
+
+
+@pytest.mark.parametrize(("count", "asked"), [(FEW, 1), (FEW - 1, FEW - 1)])
+def test_the_judge_of_single_messages_is_asked_for_the_rest_and_for_few(both: BothJudges, count: int, asked: int):
+    fast = FastJudge(both.fast.judge)
+    slowly, seen = fast._slowly, []
+
+    def count_them(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        batches = list(batches)
+        seen.extend(batches)
+        return slowly(batches)
+
+    fast._slowly = count_them
+    sent: list[Message] = [("labs", encoded("labs"))] * (count - 1) + [("labs", encoded("labs") + b"\0")]
+    assert fast(table(sent, NOW)).num_rows == count
+    assert sum(batch.num_rows for batch in seen) == asked
