@@ -324,12 +324,13 @@ def test_a_broker_time_out_of_bounds_raises_nothing(both: BothJudges):
 @pytest.mark.parametrize(("count", "asked"), [(FEW, 1), (FEW - 1, FEW - 1)])
 def test_the_judge_of_single_messages_is_asked_for_the_rest_and_for_few(both: BothJudges, count: int, asked: int):
     fast = FastJudge(both.fast.judge)
-    slowly, seen = fast._slowly, []
+    slowly = fast._slowly
+    seen: list[pa.RecordBatch] = []
 
     def count_them(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        batches = list(batches)
-        seen.extend(batches)
-        return slowly(batches)
+        asked_for = list(batches)
+        seen.extend(asked_for)
+        return slowly(asked_for)
 
     fast._slowly = count_them
     sent: list[Message] = [("labs", encoded("labs"))] * (count - 1) + [("labs", encoded("labs") + b"\0")]
