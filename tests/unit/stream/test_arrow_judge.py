@@ -333,6 +333,7 @@ def test_the_judge_of_single_messages_is_asked_for_the_rest_and_for_few(both: Bo
         return slowly(asked_for)
 
     fast._slowly = count_them
-    sent: list[Message] = [("labs", encoded("labs"))] * (count - 1) + [("labs", encoded("labs") + b"\0")]
+    good: Message = ("labs", encoded("labs"))
+    sent: list[Message] = [good] * (count - 1) + [("labs", encoded("labs") + b"\0")]
     assert fast(table(sent, NOW)).num_rows == count
     assert sum(batch.num_rows for batch in seen) == asked
