@@ -15,7 +15,6 @@ to be restarted), 1 anything else (restart).
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -136,8 +135,6 @@ def main() -> int:
 
     from wardstream.stream.driver import run
 
-    # Spark takes the first `python3` of the path for its workers; ours need this very environment.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return run(settings, turn, stop, lambda: session(settings), start_query)
 
 
