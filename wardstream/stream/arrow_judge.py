@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from wardstream.contracts.sources import WHITE_SPACE
 from wardstream.contracts.validate import CLOCK_AHEAD_US, Validator
 from wardstream.registry.client import WriterSchema
 from wardstream.stream.decode import MESSAGE, Judge, event_column, event_type, judge_batches, judged_schema
+
+log = logging.getLogger(__name__)
 
 HEADER = 5
 FEW = 100
@@ -86,8 +89,15 @@ class FastJudge:
         """Places of messages that are plainly good, and what is said of them, by version."""
         return [found for version in self._versions for found in version(messages)]
 
+    def _fast(self, messages: pa.RecordBatch) -> list[tuple[pa.Array, pa.RecordBatch]]:
+        try:
+            return self.plainly_good(messages)
+        except Exception as error:  # noqa: BLE001 - no message may stop the stream; and the text can quote a value
+            log.warning("judging in columns failed (%s): %s messages one by one", type(error).__name__, len(messages))
+            return []
+
     def _pieces(self, messages: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        done = self.plainly_good(messages) if messages.num_rows >= self.few else []
+        done = self._fast(messages) if messages.num_rows >= self.few else []
         for places, said in done:
             columns = {name: messages[name].take(places) for name in MESSAGE.names}
             columns |= {name: said[name] for name in said.schema.names}

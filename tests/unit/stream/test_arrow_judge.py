@@ -337,3 +337,15 @@ def test_the_judge_of_single_messages_is_asked_for_the_rest_and_for_few(both: Bo
     sent: list[Message] = [good] * (count - 1) + [("labs", encoded("labs") + b"\0")]
     assert fast(table(sent, NOW)).num_rows == count
     assert sum(batch.num_rows for batch in seen) == asked
+
+
+def test_what_fails_in_columns_is_judged_one_by_one(both: BothJudges, caplog: pytest.LogCaptureFixture):
+    fast = FastJudge(both.fast.judge)
+
+    def fails(messages: pa.RecordBatch) -> Iterator[Any]:
+        raise pa.ArrowInvalid("PATIENT-4711")
+
+    fast._versions = [fails]  # type: ignore[list-item]
+    found = fast(table([("labs", encoded("labs"))] * FEW, NOW))
+    assert found["content_hash"].null_count == 0
+    assert "ArrowInvalid" in caplog.text and "4711" not in caplog.text
