@@ -28,8 +28,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyruhvro
 
+import pyruhvro
 from wardstream.contracts.avro_tree import UnsafeSchemaError, expand
 from wardstream.contracts.model import Contract, short_type
 from wardstream.contracts.sources import WHITE_SPACE
