@@ -40,9 +40,10 @@ from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
+from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.check import must_run
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
-from wardstream.stream.decode import Sorted, sort_out
+from wardstream.stream.decode import Judge, JudgeFailedError, Sorted, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
 from wardstream.stream.lag import lag_of, read_ledger, total
@@ -70,7 +71,10 @@ CANNOT_START = (
 NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError, AllHeld)
 STOPPED_BY = (BrokerChanged, TopicMissing, SendersClock)
 # Errors whose text is ours and never quotes an event.
-OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
+OUR_WORDS = (
+    *(BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException),
+    *(JudgeFailedError, RegistryUnavailableError),
+)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
 
 
@@ -106,7 +110,8 @@ class Driver:
         self._shown: dict[Partition, int] = {}
         self._shown_warned = ""
         self.source = SchemaSource(settings)
-        """The schemas that executors know without asking: from `starts` on, all that the registry had then."""
+        """The schemas that are known without asking: from `starts` on, all that the registry had then."""
+        self._judge = FastJudge(Judge(self.contracts, self.source))
 
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
@@ -114,6 +119,7 @@ class Driver:
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)
+        self._judge = FastJudge(Judge(self.contracts, self.source))
         ids = {extent.topic: extent.topic_id for extent in extents}
         self.lease.held = still_held(self.lease.held, ids, self.contracts, self.source)
         read = tuple(topic for topic in ids if topic not in self.lease.held)
@@ -140,7 +146,7 @@ class Driver:
         ]
 
     def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
-        """One batch of one query, from Spark's plan and rows to its commit, which goes on as the next is collected."""
+        """One batch of one query, from Spark's plan to its commit, which goes on while the next one is collected."""
         with self._busy[start.topics]:
             if self.stop_requested.is_set() or self.failure:
                 return  # not committed, hence read again by the next driver
@@ -206,7 +212,8 @@ class Driver:
         with self._large if sum(part.end - part.start for part in slices) > LARGE else nullcontext():
             if self.stop_requested.is_set() or self.failure:  # while this one waited
                 return None
-            found = sort_out(collect(), self.contracts, start.topic_ids)
+            messages = collect()
+        found = sort_out(self._judge(messages), self.contracts, start.topic_ids)
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
@@ -473,9 +480,7 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
     elif isinstance(reason, OUR_WORDS):
         log.error("the batch failed: %s: %s", type(reason).__name__, reason)
     elif reason is not None:
-        # An executor's error comes as text, whose last line is the error itself: ours name themselves.
-        ours = [line for line in str(reason).splitlines() if line.startswith("wardstream.")]
-        log.error("the batch failed: %s", ours[-1] if ours else type(reason).__name__)
+        log.error("the batch failed: %s", type(reason).__name__)
     for query in ended:
         failure = query.exception()
         if reason is None and failure is not None:
