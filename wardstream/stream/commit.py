@@ -9,11 +9,12 @@ user's sql/commit and sql/folds:
                  that was committed before)
     fence        the topics are those of the plan, and the ledger moves by compare-and-set from the planned start to
                  the planned end of every partition while the generation is ours, or nothing is committed
+    sources      those that are new are noted: core's days depend on them
     history      what is new is stored, what is not is a duplicate
     refold       entities with a new fact are computed from history again, changed rows of core replaced
     refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found piece by piece, at savepoints
     quarantine   what could not be decoded or was refused: reason and original bytes
-    days         every day whose core rows changed takes this commit's number
+    days         every day of a facility whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
 
 Which rows are refused is found by `refused.isolate`; core is computed by `refold.Refold`. No other module writes
@@ -30,12 +31,13 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from wardstream.contracts.model import Contract
 from wardstream.database.connection import Connection, columns_of, names, scalar, trusted
 from wardstream.database.copy import copy
-from wardstream.database.facility import Facility, read_facility
+from wardstream.database.facility import NOW
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import BESIDE, Plan
@@ -176,12 +178,13 @@ class Committer:
             topic_ids = asked.result()
             lock_commits(self.conn)
             self._fence(batch, topic_ids)
-            facility = read_facility(self.conn)  # after the lock: a change of zone is seen whole or not at all
+            now = scalar(self.conn, NOW)  # after the lock: an open stay has its days up to now
+            self._note_sources(batch)
             seq = scalar(self.conn, "SELECT nextval('ops.commit_seq')")
             rejects = [batch.rejects]
             for topic, (rows, refused) in staged.items():
                 count(outcome.received, batch.events[topic])
-                rejects += refused + self._store(topic, rows, facility, outcome)
+                rejects += refused + self._store(topic, rows, now, outcome)
             count(outcome.received, batch.rejects)
             for rows in rejects:
                 count(outcome.quarantined, rows)
@@ -191,18 +194,20 @@ class Committer:
             self._note_senders(batch)
         return outcome
 
+    def _note_sources(self, batch: Batch) -> None:
+        """Whose ids each source uses and where it is, before core is computed: the days of a row are found by it, and
+        a change of the file of sources is noticed."""
+        found = {source for rows in batch.events.values() for source in pc.unique(rows["source"]).to_pylist()}
+        uses = uses_now(self.contracts, sorted(found))
+        self.conn.execute(trusted(self.plan.protocol["note_sources"]), as_lists(uses))
+
     def _note_senders(self, batch: Batch) -> None:
-        """When each sender's events came, for whoever looks whether one has fallen silent; and whose ids it uses, so
-        that a change of the file of sources is noticed."""
+        """When each sender's events came, for whoever looks whether one has fallen silent."""
         statement = trusted(self.plan.protocol["note_sender"])
         figures = [("broker_time", "count"), ("broker_time", "min"), ("broker_time", "max")]
-        found: set[str] = set()
         for topic, rows in batch.events.items():
             for sender in rows.group_by("source").aggregate(figures).to_pylist():
                 self.conn.execute(statement, {"topic": topic, **sender})
-                found.add(sender["source"])
-        uses = uses_now(self.contracts, sorted(found))
-        self.conn.execute(trusted(self.plan.protocol["note_sources"]), as_lists(uses))
 
     def close(self) -> None:
         """End the session, and with it whatever an attempt that failed has left: locks, and rows nobody sees."""
@@ -254,7 +259,7 @@ class Committer:
             if scalar(self.conn, known, [schema_id, topic]) != fingerprint:
                 raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
 
-    def _store(self, topic: str, rows: pa.Table, facility: Facility, outcome: Outcome) -> list[pa.Table]:
+    def _store(self, topic: str, rows: pa.Table, now: datetime, outcome: Outcome) -> list[pa.Table]:
         """History, duplicates and core for the rows, which are staged; returns those that PostgreSQL refuses.
 
         Where it refuses any, pieces are inserted one by one and folded once; only where a fold is what it refuses,
@@ -263,20 +268,20 @@ class Committer:
         try:
             with self.conn.transaction():
                 self._scratch.empty(fresh_of(topic))
-                duplicate, stored = self._insert(topic), self._refold(topic, facility)
+                duplicate, stored = self._insert(topic), self._refold(topic, now)
                 refused: list[pa.Table] = []
         except REFUSED:
             try:
                 with self.conn.transaction():
-                    duplicate, stored, refused = self._store_pieces(topic, rows, facility, fold_each=False)
+                    duplicate, stored, refused = self._store_pieces(topic, rows, now, fold_each=False)
             except REFUSED:
-                duplicate, stored, refused = self._store_pieces(topic, rows, facility, fold_each=True)
+                duplicate, stored, refused = self._store_pieces(topic, rows, now, fold_each=True)
         outcome.duplicate += duplicate
         outcome.stored += stored
         return refused
 
     def _store_pieces(
-        self, topic: str, rows: pa.Table, facility: Facility, fold_each: bool
+        self, topic: str, rows: pa.Table, now: datetime, fold_each: bool
     ) -> tuple[Counts, Counts, list[pa.Table]]:
         duplicates: list[Counts] = []
         stored: list[Counts] = []
@@ -285,12 +290,12 @@ class Committer:
             self._scratch.empty(staged_of(topic), *([fresh_of(topic)] if fold_each else []))
             self._copy_staged(topic, piece)
             repeated = self._insert(topic)
-            stored.extend([self._refold(topic, facility)] if fold_each else [])
+            stored.extend([self._refold(topic, now)] if fold_each else [])
             duplicates.append(repeated)
 
         self._scratch.empty(fresh_of(topic))
         _, refused = isolate(self.conn, topic, rows, keep)
-        stored.extend([] if fold_each else [self._refold(topic, facility)])
+        stored.extend([] if fold_each else [self._refold(topic, now)])
         return sum(duplicates, Counter()), sum(stored, Counter()), refused
 
     def _insert(self, topic: str) -> Counts:
@@ -299,7 +304,7 @@ class Committer:
         self._scratch.filled(fresh_of(topic), self.conn.execute(insert_history).rowcount)
         return tallied(self.conn.execute(insert_duplicates))
 
-    def _refold(self, topic: str, facility: Facility) -> Counts:
+    def _refold(self, topic: str, now: datetime) -> Counts:
         """Core for the entities of fresh_<topic>; how many facts are fresh."""
         fresh = sql.Identifier(fresh_of(topic))
         where = sql.SQL("SELECT topic_id, partition, count(*) FROM {} GROUP BY topic_id, partition")
@@ -311,7 +316,7 @@ class Committer:
             )
             refold.touch(keys.format(key=sql.Identifier(fold.key), fresh=fresh))
             refold.compute()
-            refold.apply(facility)
+            refold.apply(now)
         return stored
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:
