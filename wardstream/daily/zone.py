@@ -64,8 +64,8 @@ def apply_facilities(settings: Settings) -> list[str]:
     """Make the database say of facilities what the file of sources and the settings say, as the owner; a sentence for
     each change.
 
-    The commit lock is held while it changes: the stream waits, and goes on in the new zones. Where a source has moved
-    the driver that runs is fenced, because it files new sources by the file as it was.
+    The commit lock is held while it changes: the stream waits, and goes on in the new zones. Where a source has moved,
+    or the default facility has another name, the driver that runs is fenced: it files new sources by the file as it was.
     """
     contracts = load_contracts(settings.schemas_dir)
     file = sources_of(contracts)
@@ -78,7 +78,10 @@ def apply_facilities(settings: Settings) -> list[str]:
             lock_commits(conn)
             said = _rename(conn, marts, read_hospital(conn), file)
             was = read_hospital(conn)
-            said += _change(conn, plan, was, was.said_by(settings, file))
+            wanted = was.said_by(settings, file)
+            if said or was.sources != wanted.sources:
+                conn.execute("UPDATE ops.streams SET generation = generation + 1")
+            said += _change(conn, plan, was, wanted)
     for sentence in said:
         log.info("%s", sentence)
     return said
@@ -118,8 +121,6 @@ def _change(conn: Connection, plan: Plan, was: Hospital, now: Hospital) -> list[
     conn.execute("UPDATE ops.day_versions SET version = %s WHERE facility = ANY(%s)", [seq, raised])
     if refolds:
         conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
-    if moved:
-        conn.execute("UPDATE ops.streams SET generation = generation + 1")
     said = [f"facility {name}: its days are those of {_was(now.zones[name], was.zones.get(name))}" for name in zoned]
     said += [f"source {source}: is in {_was(now.sources[source], was.sources[source])}" for source in moved]
     if was.same_day != now.same_day:

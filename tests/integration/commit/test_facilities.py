@@ -163,6 +163,8 @@ def test_another_name_of_the_default_facility_makes_no_day_stale(two: Bench, sai
     renamed = {(table, "centre" if f == "main" else f, day): version for (table, f, day), version in before.items()}
     assert marked(two) == renamed
     assert sorted(two.rows("SELECT since FROM ops.facilities")) == sorted(since)
+    with pytest.raises(Fenced):  # it would file a new source under the old name
+        two.commit(("labs", {**lab("z", "resulted", 1, lab_result_id="L7")[1], "source": "nobody"}))
     for table in ("ops.day_builds", "mart.daily_diagnoses"):
         assert two.rows(f"SELECT facility, day FROM {table}") == [("centre", MARCH[1])]
     with pytest.raises(psycopg.errors.ForeignKeyViolation):  # a build that began before
