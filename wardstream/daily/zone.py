@@ -65,7 +65,7 @@ def apply_facilities(settings: Settings) -> list[str]:
     each change.
 
     The commit lock is held while it changes: the stream waits, and goes on in the new zones. Where a source has moved,
-    or the default facility has another name, the driver that runs is fenced: it files new sources by the file as it was.
+    or the default facility has another name, the driver that runs is fenced: it files new sources by the file before.
     """
     contracts = load_contracts(settings.schemas_dir)
     file = sources_of(contracts)
