@@ -118,16 +118,21 @@ def test_a_source_that_moves_builds_the_days_of_its_rows_in_both(two: Two) -> No
 
 def test_a_stay_counts_up_to_today_where_it_is(two: Two) -> None:
     """At 20:00 UTC it is still the 4th in New York and already the 5th in Tokyo, whose 4th is over."""
-    two.commit(stay("a", "admitted", 16), east(stay("b", "admitted", 16, encounter_id="E2")))
-    at = datetime(2026, 3, 4, 20, tzinfo=UTC)
-    two.builder.build(two.mart("daily_admissions"), Range(at=at))
+    two.commit(stay("a", "admitted", 16), east(stay("b", "admitted", -8, encounter_id="E2")))  # the 2nd in each
+    two.bench.admin.execute("DELETE FROM ops.day_versions")  # days that pass are marked by nobody
+    two.builder.build(two.mart("daily_admissions"), Range(at=datetime(2026, 3, 4, 20, tzinfo=UTC)))
     census = "SELECT facility, day, midnight_census FROM mart.daily_admissions ORDER BY 1, 2"
     assert two.bench.rows(census) == [
         *(("main", day, 1) for day in MARCH[1:3]),
-        *(("tokyo", day, 1) for day in MARCH[2:4]),
+        *(("tokyo", day, 1) for day in MARCH[1:4]),
     ]
+    assert set(builds(two)) == {
+        *(("daily_admissions", "main", day) for day in MARCH[1:4]),
+        *(("daily_admissions", "tokyo", day) for day in MARCH[1:5]),
+    }
     later = Range(at=datetime(2026, 3, 5, 6, tzinfo=UTC))  # the 5th in New York, too
-    assert list(stale_days(two.conn, two.mart("daily_admissions"), later)) == [("main", MARCH[3]), ("main", MARCH[4])]
+    stale = list(stale_days(two.conn, two.mart("daily_admissions"), later))
+    assert stale == [("main", MARCH[3]), ("main", MARCH[4])]
 
 
 def test_a_transfer_that_another_facility_sent_does_not_count(two: Two) -> None:
