@@ -422,3 +422,6 @@ class _Verification:
             )
             found = [f"core.{fold.table} key {key}" for (key,) in self.conn.execute(query)]
             self.report.find("core is not what history says; `wardstream rebuild` puts it right", found)
+            unknown = self.conn.execute(beside(__file__, "unknown_sources").format(core=refold.core))
+            said = "ops.sources does not know it: its rows lie on no day; does the fold give the source as it was sent?"
+            self.report.find(said, [f"core.{fold.table} source {source}" for (source,) in unknown])
