@@ -142,3 +142,10 @@ def test_an_event_keeps_what_was_sent_beside_what_is_compared():
     assert (found.authority, found.as_sent) == ("x", '{"lab_result_id": " 7\u2003"}')
     assert event["lab_result_id"] == "7" and event["test_code"] == " NA ", "a code is no id"
     assert identifier(event).as_sent is None, "nothing is left to change"
+
+
+def test_an_event_of_a_version_before_an_id_came_has_none():
+    identifier = Identifier(load_contracts(PROJECT_ROOT / "schemas")["labs"])
+    event = {"source": "x", "patient_id": "P1 ", "lab_result_id": "7"}
+    assert identifier(event).as_sent == '{"patient_id": "P1 "}'
+    assert event == {"source": "x", "patient_id": "P1", "lab_result_id": "7"}
