@@ -14,10 +14,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pyarrow as pa
@@ -43,6 +43,7 @@ from wardstream.settings import Settings
 from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.check import must_run
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
+from wardstream.stream.commit_threads import CommitThreads
 from wardstream.stream.decode import Judge, JudgeFailedError, Sorted, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
@@ -98,13 +99,11 @@ class Driver:
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
-        self._threads: dict[tuple[str, ...], ThreadPoolExecutor] = {}
         self._large = threading.Semaphore(1)
-        self._pending: dict[tuple[str, ...], Future[None]] = {}
+        self._commits = CommitThreads()
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
         self._stall = Stall(settings.stream_stall_seconds)
-        self._committing: set[tuple[str, ...]] = set()
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
         self._shown: dict[Partition, int] = {}
@@ -152,30 +151,15 @@ class Driver:
                 return  # not committed, hence read again by the next driver
             try:
                 commit = self._collect(start, collect, batch_id)
-                self._wait_for_commit(start.topics)
+                self._commits.wait(start.topics)
                 if commit is not None and not (self.stop_requested.is_set() or self.failure):
-                    self._begin_commit(start, batch_id, *commit)
+                    self._commits.begin(start.topics, partial(self._commit_and_tell, start, batch_id, *commit))
             except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
                 self.failure = self.failure or error
             finally:
                 self._stall.moved()
         if self.failure:
             raise BatchFailedError(type(self.failure).__name__)
-
-    def _begin_commit(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
-        """Hand a batch to the thread that commits those of its query, one at a time."""
-        if start.topics not in self._threads:
-            self._threads[start.topics] = ThreadPoolExecutor(1, "commit")
-        self._committing.add(start.topics)
-        self._pending[start.topics] = self._threads[start.topics].submit(
-            self._commit_and_tell, start, batch_id, slices, found
-        )
-
-    def _wait_for_commit(self, topics: tuple[str, ...]) -> None:
-        """Until the batch before is committed, or has failed."""
-        pending = self._pending.pop(topics, None)
-        if pending is not None:
-            pending.result()
 
     def _commit_and_tell(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
         try:
@@ -184,7 +168,6 @@ class Driver:
             self.failure = error
             return
         finally:
-            self._committing.discard(start.topics)
             self._stall.moved()
         if outcome:
             metrics.committed(outcome, start.topic_ids)
@@ -331,7 +314,7 @@ class Driver:
     def stalled(self) -> bool:
         """Whether events wait, and Spark has had them for longer than any batch takes: a JVM that only lives."""
         # A commit has a patience of its own, and a JVM that starts is looked at by whoever asked for the start.
-        if not total(self.lease.lag) or self._committing or self.lease.state != "running":
+        if not total(self.lease.lag) or self._commits.busy or self.lease.state != "running":
             self._stall.moved()
         return self._stall.lasts
 
@@ -380,8 +363,7 @@ class Driver:
         for busy in list(self._busy.values()):
             with busy:
                 pass  # from here on `process` returns at once: a batch that waited for the lock must not wait for us
-        for topics in list(self._pending):
-            self._wait_for_commit(topics)
+        self._commits.wait_for_all()
         for query in queries:
             query.stop()
 
