@@ -32,8 +32,12 @@ def test_whoever_hands_over_goes_on_and_waits_before_the_next(commits: CommitThr
 
 def test_queries_do_not_wait_for_each_other(commits: CommitThreads):
     both = threading.Barrier(2, timeout=10)
+
+    def commit() -> None:
+        both.wait()
+
     for query in (LABS, STAYS):
-        commits.begin(query, lambda: both.wait() and None)
+        commits.begin(query, commit)
     commits.wait_for_all()
     assert not commits.busy and not both.broken
 
