@@ -24,12 +24,12 @@ FILL = """
 INSERT INTO ops.sources VALUES ('made up', 'made up', false, 'main') ON CONFLICT DO NOTHING;
 INSERT INTO core.lab_results
     (authority, lab_result_id, patient_id, status, observed_at, test_code, test_name, value_number, unit, flag,
-    ordered_at, collected_at, reported_at, source)
+    ordered_at, collected_at, reported_at, source, recorded_at, source_seq, event_id, content_hash)
 SELECT
     'made up', 'R' || n, 'P' || n % 50000, 'final', at, 'T' || n % {tests}, 'Test ' || n % {tests},
     (n * 7919 % 100003) / 100.0,
     'mmol/L', CASE WHEN n % 9 = 0 THEN 'abnormal' END, at - interval '40 minutes', at - interval '10 minutes',
-    at + make_interval(secs => n % 7200), 'made up'
+    at + make_interval(secs => n % 7200), 'made up', at, 0, 'E' || n, ''
 FROM generate_series(1::bigint, {rows}) AS n
 CROSS JOIN LATERAL (
     SELECT timestamptz '2025-01-01 00:00-05' + make_interval(secs => (n - 1) * {days} * 86400.0 / {rows}) AS at

@@ -58,7 +58,10 @@ def shelf(only_shelf: Shelf) -> Shelf:
 def person(shelf: Shelf, source: str) -> None:
     """Somebody of a source whom the stream has committed."""
     shelf.sql(
-        "INSERT INTO core.patients (authority, patient_id, status, source) VALUES ('a', '1', 'active', %s)", source
+        "INSERT INTO core.patients"
+        " (authority, patient_id, status, source, recorded_at, source_seq, event_id, content_hash)"
+        " VALUES ('a', '1', 'active', %s, now(), 0, 'e', '')",
+        source,
     )
 
 
