@@ -78,6 +78,8 @@ def cores() -> int:
 
 def place_all(job: Job, pieces: list[Piece], unclaimed: bool = False) -> Iterator[Found]:
     """Read the pieces, as many at a time as there are cores; a little is read here, without another process."""
+    if not pieces:
+        return
     processes = min(cores(), len(pieces))
     if processes < 2 or sum(piece.end - piece.start for piece in pieces) <= CHUNK:
         with closing(Placing(job)) as placing:

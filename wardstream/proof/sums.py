@@ -23,6 +23,8 @@ HASHED_BY_BYTES = {
     *("text", "bytea", "boolean", "smallint", "integer", "bigint", "date"),
     *("timestamp with time zone", "timestamp without time zone"),
 }
+AS_BYTES = {"double precision": "float8send({})", "jsonb": "jsonb_send({})"}
+ANY_AS_BYTES = "record_send(ROW({}))"
 """Of other types two values can be equal, and so hash alike, and not be the same: 0.0 and -0.0, 1.0 and 1.00."""
 
 
@@ -71,9 +73,7 @@ def table_of(place: str, topic: str) -> sql.Identifier:
 def hash_of_row(conn: Connection, table: sql.Identifier, row: str) -> sql.Composed:
     """The hash of what never changes of a row that the statement calls `row`."""
     columns = [
-        (sql.SQL("{}") if kind in HASHED_BY_BYTES else sql.SQL("record_send(ROW({}))")).format(
-            sql.Identifier(row, name)
-        )
+        sql.SQL("{}" if kind in HASHED_BY_BYTES else AS_BYTES.get(kind, ANY_AS_BYTES)).format(sql.Identifier(row, name))
         for name, kind in types_of(conn, table.as_string(conn)).items()
         if name not in CHANGES
     ]
@@ -81,15 +81,12 @@ def hash_of_row(conn: Connection, table: sql.Identifier, row: str) -> sql.Compos
 
 
 def form_of(conn: Connection, topic: str) -> str:
-    """What is summed of a topic's rows, and by which major version of PostgreSQL, as a hash."""
-    summed = [
-        f"{name} {kind}"
-        for place in PLACES
-        for name, kind in types_of(conn, table_of(place, topic).as_string(conn)).items()
-        if name not in CHANGES
-    ]
-    major = int(scalar(conn, "SHOW server_version_num")) // 10_000
-    return hashlib.sha256("\n".join([*summed, str(major)]).encode()).hexdigest()
+    """What is summed of a topic's rows, how, and by which major version of PostgreSQL, as a hash."""
+    said = [str(int(scalar(conn, "SHOW server_version_num")) // 10_000)]
+    for table in (table_of(place, topic) for place in PLACES):
+        types = types_of(conn, table.as_string(conn)).items()
+        said += [hash_of_row(conn, table, "r").as_string(conn), *(f"{name} {kind}" for name, kind in types)]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -109,11 +106,12 @@ class Group:
 
 
 def sum_table(conn: Connection, place: str, topic: str, starts: Mapping[tuple[str, int], Sequence[int]]) -> list[Group]:
-    """One pass over the table of a place, by partition and piece.
+    """One pass over the table of a place, by partition and piece; within a transaction.
 
     `starts`: where the pieces of each partition begin, and where the last one ends.
     """
     table = table_of(place, topic)
+    conn.execute("SET LOCAL enable_sort = off")  # groups are few, and the planner cannot know
     # VALUES: parallel workers see no temporary table
     rows = [
         sql.SQL("({}, {}::int, {}::bigint[])").format(

@@ -45,6 +45,7 @@ from wardstream.watch.status import read_purpose, read_status
 
 log = logging.getLogger(__name__)
 
+WORK_MEM = "64MB"  # core is joined with history; with PostgreSQL's 4 MB both would go to disk
 SILENT_SECONDS = 3.0
 REGISTRY_SECONDS = 20.0
 BEHIND = "is the stream running (`wardstream status`)?"
@@ -61,7 +62,7 @@ def verify(settings: Settings, wait_seconds: float = 60.0, full: bool = False) -
     contracts = load_contracts(settings.schemas_dir)
     broker = Broker(settings, contracts)
     extents = broker.extents()
-    with connect(settings.owner_url, "wardstream verify") as conn:
+    with connect(settings.owner_url, "wardstream verify", more=f"-c work_mem={WORK_MEM}") as conn:
         plan = load_plan(settings.sql_dir, contracts)
         must_run(conn, contracts, plan)
         why_behind = _wait(settings, conn, extents, wait_seconds)
