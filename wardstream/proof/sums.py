@@ -77,7 +77,9 @@ def hash_of_row(conn: Connection, table: sql.Identifier, row: str) -> sql.Compos
         for name, kind in types_of(conn, table.as_string(conn)).items()
         if name not in CHANGES
     ]
-    return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
+    # A record's hash is a linear sum of those of its columns: without a hash of it, two rows could exchange values.
+    of_row = "hashbyteaextended(int8send(hash_record_extended(ROW({}), 0)), 0)"
+    return sql.SQL(of_row).format(sql.SQL(", ").join(columns))
 
 
 def form_of(conn: Connection, topic: str) -> str:
