@@ -149,6 +149,7 @@ def test_postgresql_shares_the_work(labs: Bench) -> None:
         assert fold.of_greatest is not None
         assert core._is_as_folded(watched, fold, fold.of_greatest)  # type: ignore[arg-type]
     of_sums, of_core, *_ = watched.plans
+    assert "Partial HashAggregate" in of_sums and "Partial Aggregate" in of_core, watched.plans
     for plan in (of_sums, of_core):
         assert "Parallel Seq Scan on labs" in plan, plan
         assert plan.count(" on labs ") == 1 and "SubPlan" not in plan, plan
