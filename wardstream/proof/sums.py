@@ -108,13 +108,11 @@ class Group:
 
 
 def sum_table(conn: Connection, place: str, topic: str, starts: Mapping[tuple[str, int], Sequence[int]]) -> list[Group]:
-    """One pass over the table of a place, by partition and piece; within a transaction.
+    """One pass over the table of a place, by partition and piece.
 
     `starts`: where the pieces of each partition begin, and where the last one ends.
     """
     table = table_of(place, topic)
-    conn.execute("SET LOCAL enable_sort = off")  # groups are few, and the planner cannot know
-    # VALUES: parallel workers see no temporary table
     rows = [
         sql.SQL("({}, {}::int, {}::bigint[])").format(
             sql.Literal(topic_id), sql.Literal(partition), sql.Literal(list(at))
