@@ -7,7 +7,7 @@ and when the definition of its table changes.
 
 * **Owner**: the data team
 * **Schedule**: `WARDSTREAM_DAILY_SCHEDULE` (every 15 minutes); also by hand, and by `wardstream airflow backfill`
-* **Parameters**: `first_day`, `last_day` look only at stale days in that range (facility's days, both included);
+* **Parameters**: `first_day`, `last_day` look only at stale days in that range (days of each facility, both included);
   with `all_days` every day of the range is built, stale or not; it needs both.
 * **A range of days again**: trigger one run with `first_day`, `last_day` and `all_days`. **Backfill** works, too: the
   run in whose interval a day of the facility begins builds all of it, stale or not, the others skip. With one run every
@@ -29,17 +29,17 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 
 from wardstream.airflow.assets import core_tables_of_marts, mart_tables
-from wardstream.airflow.dag_docs import dag_docs
+from wardstream.airflow.dag_docs import dag_docs, zones_of_days
 from wardstream.airflow.support import HOUSE_RULES, plain_errors, say
 from wardstream.daily.jvm import SUBMIT, jdbc_jars
 from wardstream.settings import PROJECT_ROOT, get_settings
 
 PATIENCE = timedelta(hours=6)  # the first build of many years
-ZONE = get_settings().facility_timezone
+ZONES = zones_of_days()
 DAY: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
 PARAMS = {
-    "first_day": Param(None, **DAY, title="First day", description=f"`first_day`, in {ZONE}. Empty: no bound."),
-    "last_day": Param(None, **DAY, title="Last day", description=f"`last_day`, in {ZONE}. Empty: no bound."),
+    "first_day": Param(None, **DAY, title="First day", description=f"`first_day`, in {ZONES}. Empty: no bound."),
+    "last_day": Param(None, **DAY, title="Last day", description=f"`last_day`, in {ZONES}. Empty: no bound."),
     "all_days": Param(
         False, type="boolean", title="Also days that are not stale", description="`all_days`. Needs both days."
     ),

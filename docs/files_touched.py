@@ -88,11 +88,11 @@ def field_of_core_and_mart(copy: Path) -> None:
     field_of_history(copy)
     replace(copy / "sql" / "folds" / "lab_results.sql", "    h.source,\n", "    h.source,\n    h.analyser,\n")
     migrations = copy / "sql" / "migrations"
-    views = (migrations / "0028.authorities.sql").read_text()
+    views = (migrations / "0030.facilities.sql").read_text()
     view = "CREATE OR REPLACE VIEW mart.labs" + views.split("CREATE OR REPLACE VIEW mart.labs")[1].split(";")[0]
     (migrations / "9001.analyser.sql").write_text(
-        "-- depends: 0028.authorities\nALTER TABLE core.lab_results ADD COLUMN analyser text;\n"
-        + view.replace("    authority\n", "    authority,\n    analyser\n")
+        "-- depends: 0030.facilities\nALTER TABLE core.lab_results ADD COLUMN analyser text;\n"
+        + view.replace("    facility\n", "    facility,\n    analyser\n")
         + ";\n"
     )
     (migrations / "9001.analyser.rollback.sql").write_text(
@@ -121,7 +121,7 @@ def mart_table(copy: Path) -> None:
         other.parent.mkdir(parents=True, exist_ok=True)
         other.write_text(file.read_text().replace("daily_labs", "daily_tests"))
     (migrations / "9001.daily_tests.sql").write_text(
-        "-- depends: 0028.authorities\nCREATE TABLE mart.daily_tests (LIKE mart.daily_labs INCLUDING ALL);\n"
+        "-- depends: 0030.facilities\nCREATE TABLE mart.daily_tests (LIKE mart.daily_labs INCLUDING ALL);\n"
         "GRANT SELECT, INSERT, DELETE ON mart.daily_tests TO wardstream_writer;\n"
         "GRANT SELECT ON mart.daily_tests TO wardstream_bi;\n"
     )

@@ -37,12 +37,15 @@ def arguments(words: list[str]) -> Range | None:
     parser.add_argument("--first", type=date.fromisoformat, metavar="YYYY-MM-DD", help="first day to build")
     parser.add_argument("--last", type=date.fromisoformat, metavar="YYYY-MM-DD", help="last day to build")
     parser.add_argument("--all-days", action="store_true", help="days of the range that are not stale, too")
+    parser.add_argument(
+        "--facility", action="append", metavar="NAME", help="only days of this facility; may be repeated"
+    )
     parser.add_argument("--check", action="store_true", help="only have Spark plan the queries; say what is wrong")
     given = parser.parse_args(words)
     if given.check:
         return None
     try:
-        return Range(given.first, given.last, given.all_days)
+        return Range(given.first, given.last, given.all_days, facilities=tuple(given.facility or ()))
     except RangeError as fault:
         parser.error(str(fault))
 

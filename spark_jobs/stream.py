@@ -1,7 +1,7 @@
 """The stream: all topics from Kafka to PostgreSQL, exactly once.
 
     settings -> wait until it should run
-             -> read Kafka -> judge (decode, hash, validate) -> collect -> commit, with the ledger, in one transaction
+             -> read Kafka -> collect -> judge (decode, hash, validate) -> commit, with the ledger, in one transaction
 
 It may wait for days, so what Spark needs is imported after that. `wardstream stream …` says whether it should run.
 Its metrics are served all that time (`wardstream/watch/metrics.py`).
@@ -15,7 +15,6 @@ to be restarted), 1 anything else (restart).
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
-    from wardstream.contracts.model import Contract
-    from wardstream.registry.client import SchemaSource
     from wardstream.stream.driver import Driver
     from wardstream.stream.start import Start
 
@@ -105,21 +102,11 @@ def messages(records: DataFrame) -> DataFrame:
     )
 
 
-def judged(records: DataFrame, contracts: dict[str, Contract], source: SchemaSource) -> DataFrame:
-    """Each message with its verdict and, where it is one, its event; on the executors, by the writer's schema."""
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    from wardstream.stream.decode import Judge, judge_batches, judged_schema
-
-    return records.mapInArrow(judge_batches(Judge(contracts, source)), from_arrow_schema(judged_schema(contracts)))
-
-
 def start_query(spark: SparkSession, settings: Settings, start: Start, driver: Driver) -> StreamingQuery:
     """One streaming query over the start's topics, each batch handed to the driver's commit."""
-    contracts = {topic: driver.contracts[topic] for topic in start.topics}
-    events = judged(messages(read(spark, settings, start)), contracts, driver.source)
     return (
-        events.writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
+        messages(read(spark, settings, start))
+        .writeStream.queryName(f"wardstream-{'-'.join(start.topics)}")
         .option("checkpointLocation", str(start.checkpoint))
         .foreachBatch(lambda batch, batch_id: driver.process(start, batch.toArrow, batch_id))
         .start()
@@ -153,8 +140,6 @@ def main() -> int:
 
     from wardstream.stream.driver import run
 
-    # Spark takes the first `python3` of the path for its workers; ours need this very environment.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return run(settings, turn, stop, lambda: session(settings), start_query)
 
 

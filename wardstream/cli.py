@@ -194,10 +194,12 @@ def daily(
     first: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="First day to build.")] = "",
     last: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Last day to build.")] = "",
     all_days: Annotated[bool, typer.Option("--all-days", help="Days of the range that are not stale, too.")] = False,
+    facility: Annotated[list[str], typer.Option(metavar="NAME", help="Only its days; may be repeated.")] = [],  # noqa: B006
 ) -> None:
     """Build the stale days of the daily tables, those of sql/marts; exit code 0 or 1."""
     words = [*(["--first", first] if first else []), *(["--last", last] if last else [])]
     words += ["--all-days"] if all_days else []
+    words += [word for name in facility for word in ("--facility", name)]
     values = {**os.environ, **stream_environment(get_settings())}
     os.execve(sys.executable, [sys.executable, "-m", "spark_jobs.daily", *words], values)  # noqa: S606 - no shell
 

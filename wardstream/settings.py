@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from wardstream.timezones import iana_zone
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The clone; without one, the folder that the package is installed in."""
@@ -295,30 +297,25 @@ class Database(Folders):
 
 
 class Hospital(BaseSettings):
-    """The facility."""
+    """The default facility's zone, and what holds in all of them; others are in schemas/sources.yaml."""
 
-    facility_timezone: str = Field(default="America/New_York", description="Used for days and hours only.")
+    facility_timezone: Annotated[str, AfterValidator(iana_zone)] = Field(
+        default="America/New_York", description="Of the default facility; used for days and hours only."
+    )
     same_day_stay_days: int = Field(default=0, ge=0, le=1, description="Length of a stay that ends the day it began.")
-
-    @field_validator("facility_timezone")
-    @classmethod
-    def _zone_exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, OSError) as error:
-            raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
-        return value
 
     @property
     def zone(self) -> ZoneInfo:
-        """The facility's time zone."""
+        """The default facility's time zone."""
         return ZoneInfo(self.facility_timezone)
 
 
 class Stream(BaseSettings):
     """The stream, and the port on which it shows its metrics."""
 
-    stream_split: bool = Field(default=False, description="One streaming query a topic instead of one for all.")
+    stream_split: bool = Field(
+        default=True, description="One streaming query a topic: what waits in one holds up no other. Else one for all."
+    )
     stream_max_offsets: int = Field(default=50_000, ge=1, description="Most events in one batch; bounds memory.")
     stream_driver_memory: Size = "1g"
     spark_master: str = Field(default="local[2]", description="Where the stream's tasks run.")

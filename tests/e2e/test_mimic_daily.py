@@ -51,6 +51,7 @@ def table(hospital: Hospital, name: str) -> pd.DataFrame:
         columns = [column.name for column in cursor.description or []]
         frame = pd.DataFrame(cursor.fetchall(), columns=columns)
     frame["day"] = frame["day"].astype(str)
+    assert set(frame.pop("facility")) == {"main"}
     return frame
 
 

@@ -124,6 +124,10 @@ CHANGES = {
         " WHERE encounter_id = (SELECT min(encounter_id) FROM core.encounters)",
         r"core.encounters key \S+: ",
     ),
+    "source forgotten": (
+        "DELETE FROM ops.sources WHERE source = 'sample'",
+        r"core\.\w+ source sample: ops\.sources does not know it",
+    ),
     "value in quarantine": ("UPDATE ops.quarantine SET value = 'x' WHERE reason = 'bad_avro'", AT_THE_POISON),
     "key in quarantine": ("UPDATE ops.quarantine SET key = 'x' WHERE reason = 'bad_avro'", AT_THE_POISON),
     "row of quarantine deleted": ("DELETE FROM ops.quarantine WHERE reason = 'bad_avro'", AT_THE_POISON),
@@ -143,7 +147,7 @@ CHANGES = {
     ),
 }
 TABLES = (
-    *("history.labs", "history.diagnoses", "core.lab_results", "core.encounters"),
+    *("history.labs", "history.diagnoses", "core.lab_results", "core.encounters", "ops.sources"),
     *("ops.quarantine", "ops.duplicates", "ops.ledger_ranges", "ops.ledger"),
 )
 

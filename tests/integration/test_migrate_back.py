@@ -111,7 +111,7 @@ def test_the_command_asks_and_waits_for_no_stream(server: Settings) -> None:
     [
         ("SELECT 1;\n\n-- why\nCREATE TABLE ops.a (\n    n int,\n    m no_such_type\n);\n", 7, "no_such_type"),
         ("SELECT 1;\n-- why\nALTER TABLE ops.nowhere ADD COLUMN n int;\n", 4, "ops.nowhere"),
-        ("SELECT 1;\n\nINSERT INTO ops.facility (timezone) VALUES ('secret');\n", 4, "facility"),
+        ("SELECT 1;\n\nINSERT INTO ops.facilities (timezone) VALUES ('secret');\n", 4, "facilities since"),
         ("SELECT 'secret'::int;\n", 2, "InvalidTextRepresentation (22P02)"),
     ],
     ids=["within a statement", "a relation", "a row", "a value"],
@@ -139,7 +139,7 @@ def test_a_refused_rollback_names_what_is_in_the_way(server: Settings) -> None:
     with connect(settings.owner_url, "test") as conn:
         conn.execute("CREATE VIEW public.theirs AS SELECT * FROM mart.labs")
     there = to_roll_back(settings, 1000)
-    said = r"0028\.authorities\.rollback\.sql, line \d+: .*view theirs depends"
+    said = r"0030\.facilities\.rollback\.sql, line \d+: .*view theirs depends"
     with pytest.raises(MigrationFailedError, match=said):
-        rollback(settings, there.index("0028.authorities") + 1)
-    assert to_roll_back(settings, 1) == ["0028.authorities"]
+        rollback(settings, there.index("0030.facilities") + 1)
+    assert to_roll_back(settings, 1) == ["0030.facilities"]

@@ -89,7 +89,7 @@ def test_an_extra_right_of_the_bi_role_is_named(rights: Settings, admin: psycopg
 WRITER = [
     ("GRANT UPDATE ON history.labs TO", "REVOKE UPDATE ON history.labs FROM", "has UPDATE on history.labs"),
     ("REVOKE SELECT ON core.patients FROM", "GRANT SELECT ON core.patients TO", "lacks SELECT on core.patients"),
-    ("GRANT INSERT ON ops.facility TO", "REVOKE INSERT ON ops.facility FROM", "has INSERT on ops.facility"),
+    ("GRANT INSERT ON ops.facilities TO", "REVOKE INSERT ON ops.facilities FROM", "has INSERT on ops.facilities"),
 ]
 
 

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from wardstream.daily.marts import load_marts
 from wardstream.daily.queries import changed_queries
+from wardstream.daily.zone import read_hospital
 from wardstream.database.check import check_database
 from wardstream.database.connection import beside, connect, scalar
 from wardstream.database.migrate import migrate
@@ -31,24 +32,27 @@ class SetupError(RuntimeError):
 
 
 def apply_migrations(settings: Settings) -> list[str]:
-    """Bring the database to the newest migration, and what it knows of the facility to the settings."""
-    before = _facility(settings)
+    """Bring the database to the newest migration, and what it knows of the facilities to file and settings."""
+    before = _facilities(settings)
     changes = [f"migration {name}: applied" for name in migrate(settings)]
     if faults := check_database(settings) or changed_queries(settings):
         raise SetupError("; ".join(faults))
-    after = _facility(settings)
-    if before != after:
-        was = f"{before[0]}, {before[1]}" if before else "unknown"
-        changes.append(f"facility: {was} -> {', '.join(map(str, after or ()))} (zone, length of a same-day stay)")
+    after = _facilities(settings)
+    changes += [
+        f"{what}: {before.get(what, 'unknown')} -> {now}" for what, now in after.items() if before.get(what) != now
+    ]
     return changes
 
 
-def _facility(settings: Settings) -> tuple[object, ...] | None:
-    """Zone and rule for same-day stays as the database has them; a change makes every day stale."""
+def _facilities(settings: Settings) -> dict[str, object]:
+    """What the database says of facilities, in words; a change makes days stale."""
     with connect(settings.owner_url, "wardstream setup") as conn:
-        if scalar(conn, "SELECT to_regclass('ops.facility')") is None:
-            return None
-        return conn.execute("SELECT timezone, same_day_stay_days FROM ops.facility").fetchone()
+        if scalar(conn, "SELECT to_regclass('ops.facilities')") is None:
+            return {}
+        found = read_hospital(conn)
+    zones = {f"zone of facility {name}": zone for name, zone in found.zones.items() if zone}
+    sources = {f"facility of source {source}": facility for source, facility in found.sources.items()}
+    return {**zones, **sources, "length of a same-day stay": found.same_day}
 
 
 def apply_contract_topics(settings: Settings, say: Say) -> list[str]:

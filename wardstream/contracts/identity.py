@@ -33,7 +33,7 @@ class Identifier:
             authority = self._authorities[source] = self._sources.authority_of(source)
         changed = {}
         for name in self._names:
-            sent = event[name]
+            sent = event.get(name)  # an id of a later version is not in an event of an earlier one
             if sent is not None:
                 compared = self._sources.compared(authority, sent)
                 if compared != sent:

@@ -1,8 +1,9 @@
-"""Who sends, and whose ids each sender uses: schemas/sources.yaml, and the form in which ids are compared.
+"""Who sends, whose ids each sender uses and where it is: schemas/sources.yaml, and the form in which ids are compared.
 
 A business key is an id together with the authority that assigned it. Ids are compared without the white space around
 them (every character of Unicode's property White_Space); where the authority says so, also without regard to the case
-of the letters A to Z. History keeps what was sent beside what is compared.
+of the letters A to Z. History keeps what was sent beside what is compared. The days of what a source sends are those of
+its facility.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from wardstream.contracts.yaml_text import load_yaml
+from wardstream.timezones import iana_zone
 
 SOURCES_FILE = "sources.yaml"
 WHITE_SPACE = (
@@ -25,7 +27,8 @@ WHITE_SPACE = (
 """Every character that has Unicode's property White_Space (PropList.txt)."""
 CAPITALS, SMALL = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 _TO_SMALL = str.maketrans(CAPITALS, SMALL)
-_LONGEST = 200
+LONGEST_NAME = 200
+"""Letters of an authority, a source or a facility."""
 
 
 class SourcesError(ValueError):
@@ -33,8 +36,8 @@ class SourcesError(ValueError):
 
 
 def _a_name(name: str) -> str:
-    if not name or name != name.strip(WHITE_SPACE) or len(name) > _LONGEST or "\0" in name:
-        raise ValueError(f"1 to {_LONGEST} characters, no white space around them")
+    if not name or name != name.strip(WHITE_SPACE) or len(name) > LONGEST_NAME or "\0" in name:
+        raise ValueError(f"1 to {LONGEST_NAME} characters, no white space around them")
     return name
 
 
@@ -49,6 +52,7 @@ class Source(_Strict):
     """What is said of one source."""
 
     authority: Name | None = None
+    facility: Name | None = None
     historical: bool = False
 
 
@@ -58,18 +62,46 @@ class Authority(_Strict):
     ignore_case: bool = False
 
 
+class Facility(_Strict):
+    """What is said of one facility."""
+
+    timezone: Annotated[str, AfterValidator(iana_zone)]
+
+
 class Sources(_Strict):
-    """The file as an object. Without a file every source is its own authority."""
+    """The file as an object. Without a file every source is its own authority, and there is one facility."""
 
     default_authority: Name = "hospital"
+    default_facility: Name = "main"
     sources: Mapping[Name, Source] = {}
     authorities: Mapping[Name, Authority] = {}
+    facilities: Mapping[Name, Facility] = {}
+
+    @model_validator(mode="after")
+    def _facilities_are_known(self) -> Self:
+        if self.default_facility in self.facilities:
+            raise ValueError(
+                f"facilities.{self.default_facility}: the zone of the default facility is WARDSTREAM_FACILITY_TIMEZONE"
+            )
+        for name, source in self.sources.items():
+            if self.facility_of(name) not in {self.default_facility, *self.facilities}:
+                raise ValueError(f"sources.{name}.facility: {source.facility} is not among facilities, with its zone")
+        return self
 
     def authority_of(self, source: str) -> str:
         """Whose ids a source uses."""
         name = source.strip(WHITE_SPACE)
         listed = self.sources.get(name)
         return name if listed is None else listed.authority or self.default_authority
+
+    def facility_of(self, source: str) -> str:
+        """Where a source is."""
+        listed = self.sources.get(source.strip(WHITE_SPACE))
+        return self.default_facility if listed is None else listed.facility or self.default_facility
+
+    def zones(self, default: str) -> dict[str, str]:
+        """Zone by facility, the default facility first; `default` is the setting for that one."""
+        return {self.default_facility: default, **{name: said.timezone for name, said in self.facilities.items()}}
 
     def is_historical(self, source: str) -> bool:
         """Whether recorded_at of this source may lie ahead of the broker's clock."""

@@ -41,15 +41,15 @@ class Validator:
         """Compile the rules; ContractError for a bound that is no value of its field's type."""
         self.contract = contract
         fields = {field.name: field for field in contract.fields}
-        self._required = contract.required
-        self._required_for = dict(contract.required_for)
-        self._lengths = [
+        self.required = contract.required
+        self.required_for = dict(contract.required_for)
+        self.lengths = [
             (name, options.get("minLength", 0), options.get("maxLength"), name in contract.identifiers)
             for name, options in _options(contract)
             if name in fields and fields[name].type == "string" and any(option in options for option in LENGTH_OPTIONS)
         ]
-        self._allowed = sorted(contract.allowed.items())
-        self._ranges = [bound for name in fields if (bound := _range(contract, fields[name])) is not None]
+        self.allowed = sorted(contract.allowed.items())
+        self.ranges = [bound for name in fields if (bound := _range(contract, fields[name])) is not None]
         self._texts = [field.name for field in contract.fields if field.type == "string"]
         self._doubles = [field.name for field in contract.fields if field.type in ("double", "float")]
         self._nested = [field.name for field in contract.fields if field.is_json]
@@ -61,27 +61,27 @@ class Validator:
         `broker_time_us`: the record's LogAppendTime, microseconds since 1970 UTC.
         """
         get = event.get
-        for name in self._required:
+        for name in self.required:
             if get(name) is None:
                 return f"missing:{name}"
-        for name, least, most, is_id in self._lengths:
+        for name, least, most, is_id in self.lengths:
             value = get(name)
             if is_id and value is not None:
                 value = value.strip(WHITE_SPACE)
             if value is not None and (len(value) < least or (most is not None and len(value) > most)):
                 return f"{'too_long' if len(value) >= least else 'too_short' if value else 'empty'}:{name}"
-        for name, allowed in self._allowed:
+        for name, allowed in self.allowed:
             value = get(name)
             if value is not None and value not in allowed:
                 return f"not_allowed:{name}"
-        for name in self._required_for.get(str(get("kind")), ()):
+        for name in self.required_for.get(str(get("kind")), ()):
             if get(name) is None:
                 return f"missing:{name}"
         for name in self._doubles:
             value = get(name)
             if value is not None and not isfinite(value):
                 return f"not_finite:{name}"
-        for name, low, high in self._ranges:
+        for name, low, high in self.ranges:
             value = get(name)
             if value is not None and not low <= value <= high:
                 return f"out_of_range:{name}"

@@ -1,6 +1,6 @@
 """Building stale days: versions first, then data from the same snapshot, checks, and the days put in place.
 
-At most DAYS_A_CHUNK days of a table at a time, the newest first, and the tables in turn:
+At most DAYS_A_CHUNK days of a table and a facility at a time, the newest first, and tables and facilities in turn:
 
     snapshot     one REPEATABLE READ transaction: the stale days with their versions, the definition, the facility and
                  its today; the snapshot is exported, and Spark's reads of core take it (`wardstream.daily.spark`)
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import zip_longest
 
 import psycopg
 import pyarrow as pa
@@ -32,10 +33,10 @@ from wardstream.daily.deadline import Deadline
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.runs import chunks, runs_of
 from wardstream.daily.spark import limits, plan
-from wardstream.daily.stale import Range, definition_of, stale_days
+from wardstream.daily.stale import Range, by_facility, definition_of, stale_days
 from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
 from wardstream.database.copy import copy
-from wardstream.database.facility import Facility, read_facility
+from wardstream.database.facility import NOW, Facility, read_facilities
 from wardstream.database.plan_error import PlanError
 from wardstream.settings import Settings
 
@@ -53,8 +54,16 @@ HUNG = {
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """Days of one facility that are built together."""
+
+    facility: str
+    days: list[date]
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """Days to build as one state of the database has them, and by what they are built."""
+    """Days of a facility to build as one state of the database has them, and by what they are built."""
 
     versions: dict[date, int]
     definition: str
@@ -64,9 +73,9 @@ class Snapshot:
 
 @dataclass
 class Built:
-    """What became of one mart table."""
+    """What became of one mart table; of one facility's days in it, where there are several."""
 
-    table: str
+    name: str
     days: int = 0
     rows: int = 0
     overtaken: int = 0
@@ -99,26 +108,38 @@ class Builder:
             "CREATE TEMP TABLE building_runs (first_day date, last_day date, from_at timestamptz, until_at timestamptz)"
         )
 
-    def build(self, mart: Mart, wanted: Range) -> Built:
+    def build(self, mart: Mart, wanted: Range) -> list[Built]:
         """Build what is stale of one table."""
-        built = Built(mart.table)
-        for days in self.chunks(mart, wanted):
-            self.build_chunk(mart, days, wanted, built)
-        return built
+        chunks = self.chunks(mart, wanted)
+        built = {chunk.facility: self.begun(mart, chunk.facility) for chunk in chunks}
+        for chunk in chunks:
+            self.build_chunk(mart, chunk, wanted, built[chunk.facility])
+        return list(built.values())
 
-    def chunks(self, mart: Mart, wanted: Range) -> list[list[date]]:
-        """What is stale of one table, in the order in which it is to be built."""
+    def begun(self, mart: Mart, facility: str) -> Built:
+        """To be told what becomes of a facility's days; it is named where there are several."""
+        several = len(read_facilities(self.conn)) > 1
+        return Built(f"mart.{mart.table} of {facility}" if several else f"mart.{mart.table}")
+
+    def chunks(self, mart: Mart, wanted: Range) -> list[Chunk]:
+        """What is stale of one table, in the order in which it is to be built: the newest days of each facility before
+        the old ones of any."""
         with self.deadline.within(
             STATEMENTS * self.settings.daily_statement_seconds, f"stale days of mart.{mart.table}"
         ):
-            today = read_facility(self.conn, wanted.today).today
-            return chunks(list(stale_days(self.conn, mart, wanted)), today, DAYS_A_CHUNK)
+            facilities, stale = read_facilities(self.conn, wanted.at), by_facility(stale_days(self.conn, mart, wanted))
+        of_each = [
+            [Chunk(name, days) for days in chunks(stale[name], facility.today, DAYS_A_CHUNK)]
+            for name, facility in facilities.items()
+            if name in stale
+        ]
+        return [chunk for turn in zip_longest(*of_each) for chunk in turn if chunk is not None]
 
-    def build_chunk(self, mart: Mart, days: Sequence[date], wanted: Range, built: Built) -> None:
+    def build_chunk(self, mart: Mart, chunk: Chunk, wanted: Range, built: Built) -> None:
         """Build these days; `built` is told what became of them."""
         seconds = STATEMENTS * self.settings.daily_statement_seconds
-        with self.deadline.within(seconds, f"mart.{mart.table}, {days[0]} to {days[-1]}"):
-            with self.snapshot(mart, days, wanted) as snapshot:
+        with self.deadline.within(seconds, f"{built.name}, {chunk.days[0]} to {chunk.days[-1]}"):
+            with self.snapshot(mart, chunk, wanted) as snapshot:
                 if not snapshot.versions:
                     return
                 held = self.stage(mart, snapshot, self.aggregate(mart, snapshot), built.faults)
@@ -129,16 +150,18 @@ class Builder:
         built.overtaken += len(snapshot.versions) - len(held) - put
 
     @contextmanager
-    def snapshot(self, mart: Mart, days: Sequence[date], wanted: Range) -> Iterator[Snapshot]:
+    def snapshot(self, mart: Mart, chunk: Chunk, wanted: Range) -> Iterator[Snapshot]:
         """A transaction in which nothing changes, and what Spark needs to read the same."""
         with self.conn.transaction():
             self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self.conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            facility = read_facility(self.conn, wanted.today)
+            at = wanted.at or scalar(self.conn, NOW)
+            facility = read_facilities(self.conn, at)[chunk.facility]
             definition = definition_of(self.conn, mart)
-            within = Range(days[0], days[-1], wanted.all_days, facility.today)
+            within = Range(chunk.days[0], chunk.days[-1], wanted.all_days, at, (facility.name,))
             stale = stale_days(self.conn, mart, within, definition)
-            versions = {day: stale[day] for day in days if day in stale}  # another build may have built some meanwhile
+            days = [(day, stale.get((facility.name, day))) for day in chunk.days]
+            versions = {day: version for day, version in days if version is not None}  # others were built meanwhile
             yield Snapshot(versions, definition, facility, scalar(self.conn, "SELECT pg_export_snapshot()"))
 
     def aggregate(self, mart: Mart, snapshot: Snapshot) -> pa.Table:
@@ -147,7 +170,8 @@ class Builder:
         seconds = 2 * STATEMENTS * self.settings.daily_statement_seconds
         with self.deadline.within(seconds, f"Spark, mart.{mart.table}, {days[0]} to {days[-1]}"):
             frame = plan(self.spark, self.settings, self.conn, mart, days, snapshot.facility, columns, snapshot.name)
-            return frame.toArrow()
+            rows = frame.toArrow()
+        return rows.append_column("facility", pa.array([snapshot.facility.name] * rows.num_rows, pa.string()))
 
     def stage(
         self, mart: Mart, snapshot: Snapshot, rows: pa.Table, faults: dict[str, set[date | None]] | None = None
@@ -173,10 +197,9 @@ class Builder:
                 [(run.first, run.last, run.from_at, run.until_at) for run in runs_of(days)],
             )
         self.conn.execute(sql.SQL("ANALYZE building, building_runs, {}").format(staged))
-        parameters = {"zone": snapshot.facility.timezone, "today": snapshot.facility.today}
         checks = sql.SQL("WITH built AS (SELECT * FROM {}) SELECT fault, day FROM (\n{}\n) AS f ORDER BY fault, day")
         bad = set()
-        for fault, day in self.conn.execute(checks.format(staged, trusted(mart.checks)), parameters):
+        for fault, day in self.conn.execute(checks.format(staged, trusted(mart.checks)), snapshot.facility.parameters):
             faults.setdefault(fault, set()).add(day)
             bad.add(day)
         held = bad if bad <= set(days) else set(days)
@@ -186,10 +209,12 @@ class Builder:
     def put(self, mart: Mart, snapshot: Snapshot) -> tuple[int, int]:
         """Put the days of `building` in place where no newer build is there; how many days and rows that were."""
         table, staged = sql.Identifier("mart", mart.table), sql.Identifier(f"built_{mart.table}")
-        by = {"table": mart.table, "today": snapshot.facility.today, "definition": snapshot.definition}
+        facility = snapshot.facility.name
+        by = {"table": mart.table, "definition": snapshot.definition, **snapshot.facility.parameters}
         with self.conn.transaction():
             days = [day for (day,) in self.conn.execute(beside(__file__, "keep_builds"), by)]
-            self.conn.execute(sql.SQL("DELETE FROM {} WHERE day = ANY(%s)").format(table), [days])
+            delete = sql.SQL("DELETE FROM {} WHERE facility = %s AND day = ANY(%s)")
+            self.conn.execute(delete.format(table), [facility, days])
             insert = sql.SQL("INSERT INTO {} ({c}) SELECT {c} FROM {} WHERE day = ANY(%s)")
             columns = names(columns_of(self.conn, "mart", mart.table))
             rows = self.conn.execute(insert.format(table, staged, c=columns), [days]).rowcount
@@ -216,6 +241,10 @@ def run(
     seconds = STATEMENTS * settings.daily_statement_seconds
     with connect(settings.writer_url, "wardstream daily", more=limits(settings.daily_statement_seconds)) as conn:
         with deadline.within(seconds, "which days are stale"):
+            facilities = read_facilities(conn)
+            if unknown := [name for name in wanted.facilities if name not in facilities]:
+                log.error("there is no facility %s; there are: %s", ", ".join(unknown), ", ".join(facilities))
+                return 1
             stale = [mart for mart in marts if stale_days(conn, mart, wanted)]
             for mart in marts if not stale else ():
                 log.info("mart.%s: no day is stale", mart.table)
@@ -245,20 +274,24 @@ def _build(builder: Builder, marts: Sequence[Mart], wanted: Range) -> bool:
     """Build the tables in turn, a chunk each: the newest days of all come before the old ones of any. Whether all
     went well."""
     left = {mart.table: builder.chunks(mart, wanted) for mart in marts}
-    all_built = {mart.table: Built(mart.table) for mart in marts}
+    all_built = {
+        mart.table: {chunk.facility: builder.begun(mart, chunk.facility) for chunk in left[mart.table]}
+        for mart in marts
+    }
     well = True
     while left:
         for mart in [mart for mart in marts if mart.table in left]:
             built = all_built[mart.table]
             try:
                 if left[mart.table]:
-                    builder.build_chunk(mart, left[mart.table].pop(0), wanted, built)
+                    chunk = left[mart.table].pop(0)
+                    builder.build_chunk(mart, chunk, wanted, built[chunk.facility])
             except (PlanError, PySparkException, Py4JError, psycopg.Error, ValueError) as error:
                 log.error("mart.%s: the build failed, its old rows stay: %s", mart.table, _why(error))
                 well, left[mart.table] = False, []
             if not left[mart.table]:
                 del left[mart.table]
-                well = _say(built) and well
+                well = all([_say(of_one) for of_one in built.values()]) and well
     return well
 
 
@@ -267,9 +300,9 @@ def _say(built: Built) -> bool:
     if built.failures:
         rest = f"; {built.days} other days were built" if built.days else ""
         said = "; ".join(built.failures)
-        log.error("mart.%s: a check failed, the old rows of these days stay: %s%s", built.table, said, rest)
+        log.error("%s: a check failed, the old rows of these days stay: %s%s", built.name, said, rest)
     overtaken = f"; {built.overtaken} days were built by a newer build meanwhile" if built.overtaken else ""
-    log.info("mart.%s: %s days built, %s rows%s", built.table, built.days, built.rows, overtaken)
+    log.info("%s: %s days built, %s rows%s", built.name, built.days, built.rows, overtaken)
     return not built.failures
 
 

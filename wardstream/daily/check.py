@@ -17,10 +17,10 @@ from wardstream.database.connection import Connection, MissingTable, columns_of,
 from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import compare_columns, relations_of, result_of
 
-ALWAYS = "ops.facility"
-"""A change of it makes every day stale: what reads it need not say so."""
+ALWAYS = {"ops.sources", "ops.facilities"}
+"""A change of these makes the days stale that it concerns: what reads them need not say so."""
 
-EXAMPLE = {"zone": "UTC", "today": "2000-01-01"}
+EXAMPLE = {"facility": "main", "zone": "UTC", "today": "2000-01-01"}
 
 # The names that a build has, without a row.
 NOTHING_BUILT = """WITH built AS (SELECT * FROM {} WHERE false),
@@ -59,9 +59,11 @@ def check_mart(conn: Connection, mart: Mart) -> None:
             raise PlanError(f"{read.path}: its header cuts it by {', '.join(missing)}, which it does not give")
         if read.days and not read.days_are_span and "day" not in columns:
             raise PlanError(f"{read.path}: it does not give day, the number of the day that its row lies on")
+        if read.days and "%(facility)s" not in read.query:
+            raise PlanError(f"{read.path}: it does not ask for %(facility)s: each facility would count the rows of all")
         seen |= relations_of(conn, read.query, EXAMPLE)
     where = mart.folder / "metadata.yaml"
-    if extra := sorted(seen - named - {ALWAYS}):
+    if extra := sorted(seen - named - ALWAYS):
         raise PlanError(f"{where}: its reads read {', '.join(extra)}: name each under core or references")
     if extra := sorted(named - seen):
         raise PlanError(f"{where}: it names {', '.join(extra)}, which no read reads")
@@ -78,8 +80,8 @@ def _check_table(conn: Connection, mart: Mart) -> None:
         raise PlanError(f"{mart.folder}: {none}") from None
     compare_columns(where, list(mart.metadata.columns), f"mart.{mart.table}", columns)
     key = primary_key_of(conn, f"mart.{mart.table}")
-    needed = {"day": ["day"], "hour": ["day", "hour"], "stay": ["day"]}[mart.metadata.grain]
+    needed = ["facility", "day", *(["hour"] if mart.metadata.grain == "hour" else [])]
     if missing := [column for column in needed if column not in key]:
         raise PlanError(f"{where}: its grain needs {', '.join(missing)} in the primary key of mart.{mart.table}")
-    if mart.metadata.grain != "day" and len(key) < 2:
+    if mart.metadata.grain != "day" and len(key) < 3:
         raise PlanError(f"{where}: the primary key of mart.{mart.table} leaves one row a day; its grain is another")

@@ -5,6 +5,9 @@
     sql/marts/<table>/reads/<x>.sql    PostgreSQL: what Spark reads of core, one view a file
     sql/marts/<table>/checks.sql       PostgreSQL: what must hold of built rows; gives (fault, day)
 
+A build is of one facility: reads and checks ask for %(facility)s, whose zone is %(zone)s and where it is %(today)s. The
+build fills in the column `facility`; the query does not give it.
+
 A folder is a table; there is no list of them. A read's header says how it is cut to days, `-- days: column` or
 `-- days: from .. to`, as in sql/folds; one without is read whole. A read that two tables use stays in the folder of one
 of them, and the other names it under `shared_reads`. This module reads files and checks their form; it runs no SQL.

@@ -19,7 +19,7 @@ from wardstream.daily.check import EXAMPLE, faults_of
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.spark import plan
 from wardstream.database.connection import Connection, columns_of, connect
-from wardstream.database.facility import read_facility
+from wardstream.database.facility import read_facilities
 from wardstream.database.prepare import result_of
 from wardstream.settings import Settings
 
@@ -71,7 +71,7 @@ def check_queries(settings: Settings) -> list[str]:
 
 def faults_of_queries(settings: Settings, conn: Connection, spark: SparkSession) -> list[str]:
     """The same, in this process, on a connection as the writer."""
-    facility = read_facility(conn)
+    facility = next(iter(read_facilities(conn).values()))
 
     def try_one(mart: Mart) -> None:
         plan(spark, settings, conn, mart, [facility.today], facility, columns_of(conn, "mart", mart.table))

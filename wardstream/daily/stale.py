@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from wardstream.daily.marts import Mart, load_marts
 from wardstream.database.connection import Connection, beside, connect
 from wardstream.proof.digest import digest_of
 from wardstream.settings import Settings
+
+Day = tuple[str, date]
+"""A day of a facility's calendar, by the facility's name."""
 
 
 class RangeError(ValueError):
@@ -19,15 +23,17 @@ class RangeError(ValueError):
 
 @dataclass(frozen=True)
 class Range:
-    """Which days are asked for, and what day it is taken to be (None: what PostgreSQL's clock says).
+    """Which days are asked for, each facility's by its own calendar, and the moment that it is taken to be (None: what
+    PostgreSQL's clock says).
 
-    `all_days`: days of the range that are not stale, too.
+    `all_days`: days of the range that are not stale, too. `facilities`: only of these; empty: of all.
     """
 
     first: date | None = None
     last: date | None = None
     all_days: bool = False
-    today: date | None = None
+    at: datetime | None = None
+    facilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.all_days and (self.first is None or self.last is None):
@@ -45,7 +51,8 @@ class Range:
             "first": self.first,
             "last": self.last,
             "all": self.all_days,
-            "today": self.today,
+            "at": self.at,
+            "facilities": list(self.facilities) or None,
         }
 
 
@@ -60,14 +67,22 @@ def definition_of(conn: Connection, mart: Mart) -> str:
 
 def stale_days(
     conn: Connection, mart: Mart, wanted: Range | None = None, definition: str | None = None
-) -> dict[date, int]:
+) -> dict[Day, int]:
     """The days of a mart table that are to be built, in order, with the version that a build now would have."""
     parameters = (wanted or Range()).parameters(mart, definition or definition_of(conn, mart))
-    return {day: version for day, version in conn.execute(beside(__file__, "stale"), parameters)}
+    return {(facility, day): version for facility, day, version in conn.execute(beside(__file__, "stale"), parameters)}
+
+
+def by_facility(days: Iterable[Day]) -> dict[str, list[date]]:
+    """The days of each facility, in the order in which they are given."""
+    found: dict[str, list[date]] = {}
+    for facility, day in days:
+        found.setdefault(facility, []).append(day)
+    return found
 
 
 def count_stale(settings: Settings, first: date | None = None, last: date | None = None) -> dict[str, int]:
-    """How many days of each mart table are stale, from `first` to `last` where given."""
+    """How many days of each mart table are stale in all facilities, from `first` to `last` where given."""
     marts = load_marts(settings.sql_dir)
     with connect(settings.writer_url, "wardstream daily") as conn:
         return {mart.table: len(stale_days(conn, mart, Range(first, last))) for mart in marts}

@@ -15,7 +15,7 @@ from yoyo import get_backend, read_migrations
 
 from wardstream.contracts.model import load_contracts
 from wardstream.daily.comments import apply_mart_comments
-from wardstream.daily.zone import apply_facility
+from wardstream.daily.zone import apply_facilities
 from wardstream.database.connection import connect
 from wardstream.database.locks import lock_migrations
 from wardstream.database.migration_errors import explained
@@ -67,7 +67,7 @@ def migrate(settings: Settings) -> list[str]:
         apply_text_key(conn, sources_of(contracts))
         apply_descriptions(conn, contracts, plan)
         apply_mart_comments(conn, settings.sql_dir)
-    apply_facility(settings)
+    apply_facilities(settings)
     note_folds_of_empty_tables(settings)
     return [migration.id for migration in pending]
 

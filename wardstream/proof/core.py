@@ -31,6 +31,14 @@ def core_differs(conn: Connection, plan: Plan) -> dict[str, list[str]]:
     return {table: keys for table, keys in found.items() if keys}
 
 
+def unknown_sources(conn: Connection, plan: Plan) -> dict[str, list[str]]:
+    """Sources in core that no facility is known of, by table."""
+    query = beside(__file__, "unknown_sources")
+    tables = [fold.table for fold in plan.folds]
+    rows = {table: conn.execute(query.format(core=sql.Identifier("core", table))).fetchall() for table in tables}
+    return {table: [str(source) for (source,) in found] for table, found in rows.items() if found}
+
+
 def _is_as_folded(conn: Connection, fold: Fold, of_greatest: str) -> bool:
     core = sql.Identifier("core", fold.table)
     types = types_of(conn, f"core.{fold.table}")

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from wardstream.contracts.model import VERSION_ORDER, load_contracts
 from wardstream.database.connection import Connection, connect, scalar, trusted
-from wardstream.database.facility import read_facility
+from wardstream.database.facility import NOW
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
 from wardstream.proof.folds import note
@@ -48,17 +48,17 @@ def refold_all(conn: Connection, plan: Plan, folds: Sequence[Fold] | None = None
     """The same within a transaction that holds the commit lock, or only by these folds."""
     scratch = Scratch(conn)
     create_touched(scratch)
-    facility = read_facility(conn)
+    now = scalar(conn, NOW)
     for fold in plan.folds if folds is None else folds:
         refold = Refold(scratch, fold, plan.protocol)
         touch_all(refold)
         refold.compute()
-        refold.apply(facility)
+        refold.apply(now)
         note(conn, fold)
     seq = scalar(conn, "SELECT nextval('ops.commit_seq')")
     conn.execute(trusted(plan.protocol["raise_day_versions"]), {"seq": seq})
     marked = conn.execute(
-        "SELECT core_table, count(DISTINCT day) FROM touched_days GROUP BY core_table ORDER BY core_table"
+        "SELECT core_table, count(DISTINCT (facility, day)) FROM touched_days GROUP BY core_table ORDER BY core_table"
     ).fetchall()
     scratch.drop()
     return {str(table): int(days) for table, days in marked}

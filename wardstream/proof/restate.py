@@ -21,8 +21,8 @@ from wardstream.stream.plan import Plan
 from wardstream.stream.stored_sources import Uses, as_lists, stored_sources, uses_now
 
 PUT = (
-    "INSERT INTO ops.sources (source, authority, ignore_case) {moved}"
-    " ON CONFLICT (source) DO UPDATE SET authority = excluded.authority, ignore_case = excluded.ignore_case"
+    "UPDATE ops.sources AS s SET authority = m.authority, ignore_case = m.ignore_case FROM ({moved}) AS m"
+    " WHERE s.source = m.source"
 )
 MOVED = (
     "SELECT * FROM unnest(%(sources)s::text[], %(authorities)s::text[], %(ignore_case)s::boolean[])"
@@ -50,7 +50,7 @@ def restate(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> 
         lock_commits(conn)
         stored = stored_sources(conn)
         wanted = uses_now(contracts, stored)
-        moved = {source: uses for source, uses in wanted.items() if stored[source] != uses}
+        moved = {source: uses for source, uses in wanted.items() if stored[source].ids != uses.ids}
         if not moved:
             return []
         for contract in contracts.values():
@@ -63,7 +63,7 @@ def restate(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> 
         refold_all(conn, plan)
         _execute(conn, PUT, moved)
         conn.execute("UPDATE ops.streams SET generation = generation + 1")
-    return [f"source {source}: its ids are those of {uses[0]}" for source, uses in moved.items()]
+    return [f"source {source}: its ids are those of {uses.authority}" for source, uses in moved.items()]
 
 
 def _restate_history(conn: Connection, contract: Contract, moved: Mapping[str, Uses]) -> int:

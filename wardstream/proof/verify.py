@@ -28,7 +28,7 @@ from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import HELD_RUNBOOK, Broker, Extent, Held, SendersClock
 from wardstream.proof.books import Books, check_tiles, closed_logs, read_books
 from wardstream.proof.comparison import Comparison, Logs
-from wardstream.proof.core import core_differs
+from wardstream.proof.core import core_differs, unknown_sources
 from wardstream.proof.placing import Job
 from wardstream.proof.ranges import forms_of, load
 from wardstream.proof.report import Report
@@ -97,6 +97,11 @@ def _wait(settings: Settings, conn: Connection, extents: list[Extent], seconds: 
         time.sleep(0.2)
 
 
+def _ids(conn: Connection) -> dict[str, tuple[str, bool]]:
+    """Whose ids each source uses: where that changes, so does history."""
+    return {source: uses.ids for source, uses in stored_sources(conn).items()}
+
+
 class _Verification:
     """One run."""
 
@@ -129,7 +134,7 @@ class _Verification:
             self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             books = read_books(self.conn)  # the snapshot stands from here: nothing in it is ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in self.broker.extents()}
-            sources = stored_sources(self.conn)
+            ids = _ids(self.conn)
             closed = closed_logs(self.conn)
             self._check_books(books, later, closed)
             forms = forms_of(self.conn, {*self.contracts, *(extent.topic for extent in closed)})
@@ -140,8 +145,8 @@ class _Verification:
         with self.conn.transaction():
             # whoever changes what was committed takes ranges out of the table, and so waits, or is waited for
             self.conn.execute("LOCK TABLE ops.verified IN SHARE ROW EXCLUSIVE MODE")
-            now = stored_sources(self.conn)
-            if any(now.get(source) != uses for source, uses in sources.items()) or forms != forms_of(self.conn, forms):
+            now = _ids(self.conn)
+            if any(now.get(source) != uses for source, uses in ids.items()) or forms != forms_of(self.conn, forms):
                 raise PlanError("`wardstream migrate` changed history while it was verified; verify again")
             comparison.keep(forms)
         comparison.report()
@@ -213,6 +218,9 @@ class _Verification:
         for table, keys in core_differs(self.conn, self.plan).items():
             found = [f"core.{table} key {key}" for key in keys]
             self.report.find("core is not what history says; `wardstream rebuild` puts it right", found)
+        said = "ops.sources does not know it: its rows lie on no day; does the fold give the source as it was sent?"
+        for table, sources in unknown_sources(self.conn, self.plan).items():
+            self.report.find(said, [f"core.{table} source {source}" for source in sources])
 
     def _note_bodies(self) -> None:
         """The same event id with another body breaks a sender's promise: both are kept, and this is the report."""

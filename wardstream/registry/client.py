@@ -262,6 +262,10 @@ class SchemaSource:
         """From now on the id means this, whatever the registry says."""
         self._known[schema_id, topic] = schema
 
+    def known(self, topic: str) -> dict[int, WriterSchema]:
+        """The ids of a topic that are known without asking, and what they mean."""
+        return {schema_id: schema for (schema_id, its_topic), schema in self._known.items() if its_topic == topic}
+
     def lookup(self, schema_id: int, topic: str) -> WriterSchema:
         """The schema behind an id, whether or not a deployed contract has that version.
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from psycopg.conninfo import conninfo_to_dict
 
+from wardstream.contracts.sources import load_sources
 from wardstream.settings import Settings, get_settings
 from wardstream.stack.parts import elsewhere
 
@@ -69,7 +70,9 @@ def bi(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = 
         return
     for name, value in asdict(found).items():
         typer.echo(f"{name:<9} {ASK if value is None else value}")
-    typer.echo(f"read-only, schema mart; timestamps are UTC, days those of {settings.facility_timezone}")
+    zones = load_sources(settings.schemas_dir).zones(settings.facility_timezone)
+    where = ", ".join(f"{zone} (facility {name})" for name, zone in zones.items())
+    typer.echo(f"read-only, schema mart; timestamps are UTC, days those of {where}")
     for tool, text in snippets(found).items():
         typer.echo(f"\n# {tool}\n{text}")
     if found.password is not None:

@@ -1,1 +1,1 @@
-"""The stream: decode on the executors, commit on the driver, lease of the one driver."""
+"""The stream: judging and committing in the driver, lease of the one driver."""

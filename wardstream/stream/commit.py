@@ -9,12 +9,13 @@ user's sql/commit and sql/folds:
                  that was committed before)
     fence        the topics are those of the plan, and the ledger moves by compare-and-set from the planned start to
                  the planned end of every partition while the generation is ours, or nothing is committed
+    sources      those that are new are noted: core's days depend on them
     history      what is new is stored, what is not is a duplicate
     core         where one fact says all, by comparing versions; else entities with a new fact are computed from history
                  again, and changed rows replaced
     refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found piece by piece, at savepoints
     quarantine   what could not be decoded or was refused: reason and original bytes
-    days         every day whose core rows changed takes this commit's number
+    days         every day of a facility whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
 
 Which rows are refused is found by `refused.isolate`; core is computed by `upsert.Upsert` and `refold.Refold`. No other
@@ -31,12 +32,13 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from wardstream.contracts.model import Contract
 from wardstream.database.connection import Connection, columns_of, names, scalar, trusted
 from wardstream.database.copy import copy
-from wardstream.database.facility import Facility, read_facility
+from wardstream.database.facility import NOW
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import BESIDE, Plan
@@ -174,12 +176,13 @@ class Committer:
             topic_ids = asked.result()
             lock_commits(self.conn)
             self._fence(batch, topic_ids)
-            facility = read_facility(self.conn)  # after the lock: a change of zone is seen whole or not at all
+            now = scalar(self.conn, NOW)  # after the lock: an open stay has its days up to now
+            self._note_sources(batch)
             seq = scalar(self.conn, "SELECT nextval('ops.commit_seq')")
             rejects = [batch.rejects]
             for topic, (rows, refused) in staged.items():
                 count(outcome.received, batch.events[topic])
-                rejects += refused + self._store(topic, rows, facility, outcome)
+                rejects += refused + self._store(topic, rows, now, outcome)
             count(outcome.received, batch.rejects)
             for rows in rejects:
                 count(outcome.quarantined, rows)
@@ -189,18 +192,20 @@ class Committer:
             self._note_senders(batch)
         return outcome
 
+    def _note_sources(self, batch: Batch) -> None:
+        """Whose ids each source uses and where it is, before core is computed: the days of a row are found by it, and
+        a change of the file of sources is noticed."""
+        found = {source for rows in batch.events.values() for source in pc.unique(rows["source"]).to_pylist()}
+        uses = uses_now(self.contracts, sorted(found))
+        self.conn.execute(trusted(self.plan.protocol["note_sources"]), as_lists(uses))
+
     def _note_senders(self, batch: Batch) -> None:
-        """When each sender's events came, for whoever looks whether one has fallen silent; and whose ids it uses, so
-        that a change of the file of sources is noticed."""
+        """When each sender's events came, for whoever looks whether one has fallen silent."""
         statement = trusted(self.plan.protocol["note_sender"])
         figures = [("broker_time", "count"), ("broker_time", "min"), ("broker_time", "max")]
-        found: set[str] = set()
         for topic, rows in batch.events.items():
             for sender in rows.group_by("source").aggregate(figures).to_pylist():
                 self.conn.execute(statement, {"topic": topic, **sender})
-                found.add(sender["source"])
-        uses = uses_now(self.contracts, sorted(found))
-        self.conn.execute(trusted(self.plan.protocol["note_sources"]), as_lists(uses))
 
     def close(self) -> None:
         """End the session, and with it whatever an attempt that failed has left: locks, and rows nobody sees."""
@@ -252,7 +257,7 @@ class Committer:
             if scalar(self.conn, known, [schema_id, topic]) != fingerprint:
                 raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
 
-    def _store(self, topic: str, rows: pa.Table, facility: Facility, outcome: Outcome) -> list[pa.Table]:
+    def _store(self, topic: str, rows: pa.Table, now: datetime, outcome: Outcome) -> list[pa.Table]:
         """History, duplicates and core for the rows, which are staged; returns those that PostgreSQL refuses.
 
         Where it refuses any, pieces are inserted one by one and core is computed once; only where that is what it
@@ -261,20 +266,20 @@ class Committer:
         try:
             with self.conn.transaction():
                 stored, duplicate = self._insert(topic, rows.num_rows)
-                self._compute_core(topic, facility, stored, duplicate)
+                self._compute_core(topic, now, stored, duplicate)
                 refused: list[pa.Table] = []
         except REFUSED:
             try:
                 with self.conn.transaction():
-                    stored, duplicate, refused = self._store_pieces(topic, rows, facility, core_of_each=False)
+                    stored, duplicate, refused = self._store_pieces(topic, rows, now, core_of_each=False)
             except REFUSED:
-                stored, duplicate, refused = self._store_pieces(topic, rows, facility, core_of_each=True)
+                stored, duplicate, refused = self._store_pieces(topic, rows, now, core_of_each=True)
         outcome.stored += stored
         outcome.duplicate += duplicate
         return refused
 
     def _store_pieces(
-        self, topic: str, rows: pa.Table, facility: Facility, core_of_each: bool
+        self, topic: str, rows: pa.Table, now: datetime, core_of_each: bool
     ) -> tuple[Counts, Counts, list[pa.Table]]:
         stored: list[Counts] = []
         duplicate: list[Counts] = []
@@ -284,7 +289,7 @@ class Committer:
             self._copy_staged(topic, piece)
             new, repeated = self._insert(topic, piece.num_rows)
             if core_of_each:
-                self._compute_core(topic, facility, new, repeated)
+                self._compute_core(topic, now, new, repeated)
             stored.append(new)
             duplicate.append(repeated)
 
@@ -293,7 +298,7 @@ class Committer:
         if not core_of_each:
             self._scratch.empty(staged_of(topic))
             self._copy_staged(topic, kept)
-            self._compute_core(topic, facility, *of_all)
+            self._compute_core(topic, now, *of_all)
         return *of_all, refused
 
     def _insert(self, topic: str, rows: int) -> tuple[Counts, Counts]:
@@ -302,11 +307,11 @@ class Committer:
         stored = tallied(self.conn.execute(insert_history))
         return stored, Counter() if stored.total() == rows else tallied(self.conn.execute(insert_duplicates))
 
-    def _compute_core(self, topic: str, facility: Facility, stored: Counts, duplicate: Counts) -> None:
+    def _compute_core(self, topic: str, now: datetime, stored: Counts, duplicate: Counts) -> None:
         """Core for the entities of what is staged, where any of it is new."""
         for fold in self.plan.folds_of(topic) if stored else ():
             if fold.of_greatest:
-                self.upserts[fold.table].apply(facility)
+                self.upserts[fold.table].apply(now)
                 continue
             refold, key = self.refolds[fold.table], sql.Identifier(fold.key)
             parts = {
@@ -317,7 +322,7 @@ class Committer:
             keys = self.plan.protocol["keys_of_stored" if duplicate else "keys_of_staged"]
             refold.touch(trusted(keys).format(**parts))
             refold.compute()
-            refold.apply(facility)
+            refold.apply(now)
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:
         if rows.num_rows:

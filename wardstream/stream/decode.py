@@ -1,10 +1,11 @@
-"""From Kafka records to judged events, on Spark's executors: Arrow batches in, Arrow batches out.
+"""From Kafka records to judged events, message by message: Arrow batches in, Arrow batches out.
 
 Each record is decoded by its writer's schema (looked up in the registry by the id it carries), hashed and validated;
 then its ids take the form in which they are compared.
 A message at fault leaves with a reason and no event. One whose schema is registered and not deployed here leaves with
-NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the task, and Spark's
-batch with it, so that nobody's message is refused for it. The same functions serve `wardstream verify`.
+NOT_DEPLOYED, which is no fault: its topic waits (`held`). A registry that does not answer fails the batch, so that
+nobody's message is refused for it. The stream comes here for what `arrow_judge` does not find plainly good, `wardstream
+verify` for everything.
 """
 
 from __future__ import annotations
@@ -132,14 +133,19 @@ def event_type(contract: Contract) -> pa.StructType:
     return pa.struct([pa.field(f.name, f.arrow_type, nullable=True) for f in contract.fields])
 
 
+def event_column(topic: str) -> str:
+    """The name of the column that has the events of a topic."""
+    return f"event_{topic}"
+
+
 def judged_schema(contracts: Mapping[str, Contract]) -> pa.Schema:
-    """Message, verdict, and one struct column a topic, named event_<topic>: null but for that topic's events."""
-    events = [(f"event_{topic}", event_type(contract)) for topic, contract in contracts.items()]
+    """Message, verdict, and one struct column a topic: null but for that topic's events."""
+    events = [(event_column(topic), event_type(contract)) for topic, contract in contracts.items()]
     return pa.schema([*MESSAGE, *(pa.field(n, t) for n, t in VERDICT), *(pa.field(n, t) for n, t in events)])
 
 
 def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for Spark's mapInArrow: batches of MESSAGE in, batches of `judged_schema` out."""
+    """A function of batches: those of MESSAGE in, those of `judged_schema` out."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         schema = judged_schema(judge.contracts)
@@ -149,7 +155,7 @@ def judge_batches(judge: Judge) -> Callable[[Iterable[pa.RecordBatch]], Iterator
             except RegistryUnavailableError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
-                # Spark logs what a task raises, and the text of a conversion error can quote a value.
+                # What ends a batch is logged, and the text of a conversion error can quote a value.
                 raise JudgeFailedError(f"{type(error).__name__} within {_extent(batch)}") from None
 
     return run
@@ -222,6 +228,6 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
 
 
 def _flat(rows: pa.Table, topic: str, contract: Contract) -> pa.Table:
-    event = rows[f"event_{topic}"].combine_chunks()
+    event = rows[event_column(topic)].combine_chunks()
     columns = {f.name: pc.struct_field(event, [i]) for i, f in enumerate(contract.fields)}
     return pa.table({**columns, **{name: rows[name] for name in (*BESIDE, "broker_time", "key", "value")}})

@@ -15,6 +15,8 @@ from wardstream.database.connection import Connection
 from wardstream.stream.history import WHAT_WAS_FOUND
 from wardstream.stream.plan import Fold, Plan
 
+FACILITY = "Facility of its source, by schemas/sources.yaml: its days are those of this facility's zone."
+"""Of the views, which look it up: core has the source."""
 VIEWS = """
 SELECT v.view_name, v.table_name
 FROM information_schema.view_table_usage AS v
@@ -47,4 +49,4 @@ def _of_fold(fold: Fold, contracts: Mapping[str, Contract]) -> Comments:
         for name, text in contracts[topic].descriptions.items()
     }
     beside = {name: WHAT_WAS_FOUND[name] for name in ("authority", "content_hash")}
-    return {**beside, **properties, **fold.comments}
+    return {**beside, "facility": FACILITY, **properties, **fold.comments}

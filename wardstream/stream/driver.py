@@ -14,9 +14,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pyarrow as pa
@@ -39,9 +40,11 @@ from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
 from wardstream.registry.client import RegistryUnavailableError, SchemaSource
 from wardstream.settings import Settings
+from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.check import must_run
 from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
-from wardstream.stream.decode import Sorted, sort_out
+from wardstream.stream.commit_threads import CommitThreads
+from wardstream.stream.decode import Judge, JudgeFailedError, Sorted, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
 from wardstream.stream.lag import lag_of, read_ledger, total
@@ -57,6 +60,8 @@ log = logging.getLogger(__name__)
 
 DATABASE_PATIENCE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 2.0
+LARGE = 10_000
+"""Events of a batch of which only one query at a time collects, so that they never fill the heap together."""
 SMALLEST_SHARE = 1000  # of a full batch, after fruitless starts: no message is so large that 50 of them fill a heap
 # Files and tables that do not fit: one line in the log says which; the process manager tries again.
 CANNOT_START = (
@@ -67,7 +72,10 @@ CANNOT_START = (
 NOT_YET = (KafkaException, RegistryUnavailableError, psycopg.OperationalError, AllHeld)
 STOPPED_BY = (BrokerChanged, TopicMissing, SendersClock)
 # Errors whose text is ours and never quotes an event.
-OUR_WORDS = (BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException)
+OUR_WORDS = (
+    *(BrokerChanged, NotOurs, CountsDoNotAddUp, TopicMissing, PlanError, MissingTable, KafkaException),
+    *(JudgeFailedError, RegistryUnavailableError),
+)
 StartQuery = Callable[[SparkSession, Settings, Start, "Driver"], StreamingQuery]
 
 
@@ -91,18 +99,18 @@ class Driver:
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
         self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
-        self._threads: dict[tuple[str, ...], ThreadPoolExecutor] = {}
-        self._pending: dict[tuple[str, ...], Future[None]] = {}
+        self._large = threading.Semaphore(1)
+        self._commits = CommitThreads()
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
         self._stall = Stall(settings.stream_stall_seconds)
-        self._committing: set[tuple[str, ...]] = set()
         self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
         self._shown: dict[Partition, int] = {}
         self._shown_warned = ""
         self.source = SchemaSource(settings)
-        """The schemas that executors know without asking: from `starts` on, all that the registry had then."""
+        """The schemas that are known without asking: from `starts` on, all that the registry had then."""
+        self._judge = FastJudge(Judge(self.contracts, self.source))
 
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
@@ -110,6 +118,7 @@ class Driver:
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
         self.source = self._meanings.check_known(self.contracts)
+        self._judge = FastJudge(Judge(self.contracts, self.source))
         ids = {extent.topic: extent.topic_id for extent in extents}
         self.lease.held = still_held(self.lease.held, ids, self.contracts, self.source)
         read = tuple(topic for topic in ids if topic not in self.lease.held)
@@ -123,7 +132,7 @@ class Driver:
         groups = [(topic,) for topic in read] if self.settings.stream_split else [read]
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         share = min(10**self.lease.fruitless_starts, SMALLEST_SHARE)
-        most = max(1, self.settings.stream_max_offsets // len(groups) // share)
+        most = max(1, self.settings.stream_max_offsets // share)
         if share > 1:
             self._left_until_full = self.settings.stream_max_offsets
             log.warning("%s starts came to nothing; batches have at most %s events", self.lease.fruitless_starts, most)
@@ -136,36 +145,21 @@ class Driver:
         ]
 
     def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
-        """One batch of one query, from Spark's plan and rows to its commit, which goes on as the next is collected."""
+        """One batch of one query, from Spark's plan to its commit, which goes on while the next one is collected."""
         with self._busy[start.topics]:
             if self.stop_requested.is_set() or self.failure:
                 return  # not committed, hence read again by the next driver
             try:
                 commit = self._collect(start, collect, batch_id)
-                self._wait_for_commit(start.topics)
+                self._commits.wait(start.topics)
                 if commit is not None and not (self.stop_requested.is_set() or self.failure):
-                    self._begin_commit(start, batch_id, *commit)
+                    self._commits.begin(start.topics, partial(self._commit_and_tell, start, batch_id, *commit))
             except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
                 self.failure = self.failure or error
             finally:
                 self._stall.moved()
         if self.failure:
             raise BatchFailedError(type(self.failure).__name__)
-
-    def _begin_commit(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
-        """Hand a batch to the thread that commits those of its query, one at a time."""
-        if start.topics not in self._threads:
-            self._threads[start.topics] = ThreadPoolExecutor(1, "commit")
-        self._committing.add(start.topics)
-        self._pending[start.topics] = self._threads[start.topics].submit(
-            self._commit_and_tell, start, batch_id, slices, found
-        )
-
-    def _wait_for_commit(self, topics: tuple[str, ...]) -> None:
-        """Until the batch before is committed, or has failed."""
-        pending = self._pending.pop(topics, None)
-        if pending is not None:
-            pending.result()
 
     def _commit_and_tell(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
         try:
@@ -174,7 +168,6 @@ class Driver:
             self.failure = error
             return
         finally:
-            self._committing.discard(start.topics)
             self._stall.moved()
         if outcome:
             metrics.committed(outcome, start.topic_ids)
@@ -199,7 +192,11 @@ class Driver:
             return None
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
-        found = sort_out(collect(), self.contracts, start.topic_ids)
+        with self._large if sum(part.end - part.start for part in slices) > LARGE else nullcontext():
+            if self.stop_requested.is_set() or self.failure:  # while this one waited
+                return None
+            messages = collect()
+        found = sort_out(self._judge(messages), self.contracts, start.topic_ids)
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
@@ -317,7 +314,7 @@ class Driver:
     def stalled(self) -> bool:
         """Whether events wait, and Spark has had them for longer than any batch takes: a JVM that only lives."""
         # A commit has a patience of its own, and a JVM that starts is looked at by whoever asked for the start.
-        if not total(self.lease.lag) or self._committing or self.lease.state != "running":
+        if not total(self.lease.lag) or self._commits.busy or self.lease.state != "running":
             self._stall.moved()
         return self._stall.lasts
 
@@ -366,8 +363,7 @@ class Driver:
         for busy in list(self._busy.values()):
             with busy:
                 pass  # from here on `process` returns at once: a batch that waited for the lock must not wait for us
-        for topics in list(self._pending):
-            self._wait_for_commit(topics)
+        self._commits.wait_for_all()
         for query in queries:
             query.stop()
 
@@ -466,9 +462,7 @@ def _failed(driver: Driver, queries: list[StreamingQuery], ended: list[Streaming
     elif isinstance(reason, OUR_WORDS):
         log.error("the batch failed: %s: %s", type(reason).__name__, reason)
     elif reason is not None:
-        # An executor's error comes as text, whose last line is the error itself: ours name themselves.
-        ours = [line for line in str(reason).splitlines() if line.startswith("wardstream.")]
-        log.error("the batch failed: %s", ours[-1] if ours else type(reason).__name__)
+        log.error("the batch failed: %s", type(reason).__name__)
     for query in ended:
         failure = query.exception()
         if reason is None and failure is not None:

@@ -120,7 +120,10 @@ def _add_authority(conn: Connection, contract: Contract) -> None:
     conn.execute(add.format(table, sql.Literal(most)))
     conn.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN authority DROP DEFAULT").format(table))
     with conn.cursor() as cursor:
-        known = "INSERT INTO ops.sources (source, authority, ignore_case) VALUES (%s, '', false) ON CONFLICT DO NOTHING"
+        known = (
+            "INSERT INTO ops.sources (source, authority, ignore_case, facility)"
+            " SELECT %s, '', false, default_facility FROM ops.hospital ON CONFLICT DO NOTHING"
+        )
         cursor.executemany(known, [[source] for source in sources])
 
 

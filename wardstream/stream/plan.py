@@ -8,6 +8,7 @@ A fold file begins with a header in comments:
     -- key: lab_result_id                    the entity: a column of those histories and, beside authority, of the
                                               table's primary key
     -- days: observed_at                     instants that place a row on a day; a stay: admitted_at .. discharged_at
+                                              (of the facility of the row's column source)
     -- ends: status, died_in_hospital        of a stay, may be left out: what counts on its first and last day alone
     -- rows: greatest version                may be left out: one fact says all of a row, the greatest of its key
     -- column status: final, or corrected    what a column means where the contract does not say it; on the lines

@@ -1,19 +1,20 @@
 """One fold bound to a session: history -> core for the touched entities, and the days that change with them.
 
-Used by the commit, by `wardstream rebuild`, by `verify` and when the facility's zone changes: all compute core with the
-same statements.
+Used by the commit, by `wardstream rebuild`, by `verify` and when a facility's zone or a source's facility changes: all
+compute core with the same statements. The days of a row are those of the facility of its source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from wardstream.contracts.model import VERSION_ORDER
 from wardstream.database.connection import Connection, columns_of, names, primary_key_of, trusted, types_of
-from wardstream.database.facility import Facility
 from wardstream.database.plan_error import PlanError
 from wardstream.database.prepare import REFUSED
 from wardstream.database.scratch import Scratch
@@ -23,7 +24,7 @@ from wardstream.stream.plan import Fold
 def create_touched(scratch: Scratch) -> None:
     """Make the temporary tables `touched` (entities to fold) and `touched_days` (days of rows that changed)."""
     scratch.create("touched", sql.SQL("(authority text, key text)"))
-    scratch.create("touched_days", sql.SQL("(core_table text, day date)"))
+    scratch.create("touched_days", sql.SQL("(core_table text, facility text, day date)"))
 
 
 class Refold:
@@ -44,6 +45,7 @@ class Refold:
                     " docs/decisions/0024-an-id-belongs-to-an-authority.md has the migration"
                 )
         check_days(conn, fold)
+        check_source(fold, self.columns)
         for column in set(fold.ends) - set(self.columns):
             raise PlanError(f"sql/folds/{fold.table}.sql: '-- ends:' names {column}, which core.{fold.table} has not")
         self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
@@ -98,18 +100,21 @@ class Refold:
         except REFUSED as error:
             raise PlanError(f"sql/folds/{self.fold.table}.sql: {error.diag.message_primary}") from None
 
-    def apply(self, facility: Facility) -> None:
-        """Put folded_<table> in the place of the touched rows of core; changed rows mark their days."""
-        self._mark(self._mark_days, facility)
+    def apply(self, now: datetime) -> None:
+        """Put folded_<table> in the place of the touched rows of core; changed rows mark their days.
+
+        `now` says what day it is in each facility.
+        """
+        self._mark(self._mark_days, {"now": now})
         for statement in self._apply:
             self._scratch.conn.execute(statement)
 
-    def mark_all(self, facility: Facility) -> None:
-        """Mark the days of every row of the core table."""
-        self._mark(self._mark_all, facility)
+    def mark_all(self, now: datetime, sources: Sequence[str]) -> None:
+        """Mark the days of every row that these sources gave the core table."""
+        self._mark(self._mark_all, {"now": now, "sources": list(sources)})
 
-    def _mark(self, statement: sql.Composed, facility: Facility) -> None:
-        days = self._scratch.conn.execute(statement, {"zone": facility.timezone, "today": facility.today})
+    def _mark(self, statement: sql.Composed, parameters: Mapping[str, Any]) -> None:
+        days = self._scratch.conn.execute(statement, parameters)
         self._scratch.filled("touched_days", days.rowcount)
 
 
@@ -121,12 +126,21 @@ def check_days(conn: Connection, fold: Fold) -> None:
             kind = kinds.get(column, "no column")
             raise PlanError(
                 f"sql/folds/{fold.table}.sql: '-- days:' names {column}, which is {kind} in core.{fold.table};"
-                " name a timestamptz: the day of an instant depends on the facility's zone"
+                " name a timestamptz: the day of an instant depends on a facility's zone"
             )
 
 
+def check_source(fold: Fold, columns: Sequence[str]) -> None:
+    """PlanError where a row does not say of which facility its days are."""
+    if "source" not in columns:
+        raise PlanError(
+            f"sql/folds/{fold.table}.sql: core.{fold.table} has no column source, which says of which"
+            " facility the days of a row are; docs/decisions/0026-a-day-belongs-to-a-facility.md has the migration"
+        )
+
+
 def days_of(fold: Fold) -> sql.Composed:
-    """A SELECT of the days of one row r in the facility's zone; a stay has each day, an open one up to today."""
+    """A SELECT of the days of one row r by its facility's calendar, joined as of_r; a stay has each, up to today."""
     if fold.days_are_span:
         start, end = _span(fold, "r")
         return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
@@ -137,11 +151,13 @@ def days_of(fold: Fold) -> sql.Composed:
 
 
 def _dates(fold: Fold, row: str) -> list[sql.Composed]:
-    return [sql.SQL("({} AT TIME ZONE %(zone)s)::date").format(sql.Identifier(row, c)) for c in fold.days]
+    zone = sql.Identifier(f"of_{row}", "timezone")
+    return [sql.SQL("({} AT TIME ZONE {})::date").format(sql.Identifier(row, c), zone) for c in fold.days]
 
 
 def _span(fold: Fold, row: str) -> tuple[sql.Composed, sql.Composed]:
     """The first and the last day of a stay."""
     at = _dates(fold, row)
     start = sql.SQL("least({}, {})").format(*at)
-    return start, sql.SQL("greatest({}, coalesce({}, %(today)s::date))").format(*at)
+    today = sql.SQL("(%(now)s AT TIME ZONE {})::date").format(sql.Identifier(f"of_{row}", "timezone"))
+    return start, sql.SQL("greatest({}, coalesce({}, {}))").format(*at, today)

@@ -74,7 +74,7 @@ def _as_it_was(meant: int, contract: Contract) -> WriterSchema:
 
 
 class Meanings:
-    """Asks the registry anew each time: executors are told at the start what ids mean, and so cannot know."""
+    """Asks the registry anew each time: judges are told at the start what ids mean, and so cannot know."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -83,7 +83,7 @@ class Meanings:
     def check_known(self, contracts: Mapping[str, Contract]) -> SchemaSource:
         """Every id that was ever met; BrokerChanged where one means something else, RegistryUnavailableError.
 
-        Returns what executors need, so that the stream can do without the registry from then on.
+        Returns what a judge needs, so that the stream can do without the registry from then on.
         """
         learnt = learn(self._settings, contracts)
         for schema_id, topic in learnt.changed:

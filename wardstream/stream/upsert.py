@@ -7,15 +7,16 @@ equal.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from psycopg import sql
 
 from wardstream.contracts.model import VERSION_ORDER
 from wardstream.database.connection import Connection, columns_of, names, primary_key_of, scalar, trusted
-from wardstream.database.facility import Facility
 from wardstream.database.plan_error import PlanError
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import Fold, Plan, with_greatest
-from wardstream.stream.refold import check_days, days_of
+from wardstream.stream.refold import check_days, check_source, days_of
 
 MAY_BE_NULL = (
     "SELECT EXISTS (SELECT FROM pg_attribute"
@@ -33,9 +34,10 @@ class Upsert:
         self.topic = topic
         columns = columns_of(scratch.conn, "core", fold.table)
         check_days(scratch.conn, fold)
+        check_source(fold, columns)
         check_version(scratch.conn, fold, columns)
         facts = [name for name in columns if name not in VERSION_ORDER]
-        placed = [*fold.days, *(name for name in ("source",) if name in columns)]
+        placed = [*fold.days, "source"]
         greatest = trusted(plan.protocol["greatest_staged"]).format(
             key=sql.Identifier(fold.key), query=trusted(plan.history[topic])
         )
@@ -57,9 +59,9 @@ class Upsert:
             days=days_of(fold),
         )
 
-    def apply(self, facility: Facility) -> None:
+    def apply(self, now: datetime) -> None:
         """Bring what is staged into core; rows that change mark their days."""
-        days = self._scratch.conn.execute(self._statement, {"zone": facility.timezone, "today": facility.today})
+        days = self._scratch.conn.execute(self._statement, {"now": now})
         self._scratch.filled("touched_days", days.rowcount)
 
 

@@ -14,6 +14,7 @@ stays AS MATERIALIZED (
     FROM core.encounters AS e
     CROSS JOIN window_of AS w
     WHERE e.admitted_at IS NOT NULL
+        AND e.source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
         AND (
             (e.admitted_at < w.until_at AND (e.discharged_at IS NULL OR e.discharged_at >= w.from_at))
             OR (e.admitted_at >= w.from_at AND e.admitted_at < w.until_at)
@@ -27,6 +28,8 @@ moves AS (
     INNER JOIN core.movements AS m ON m.moved_at >= r.from_at AND m.moved_at < r.until_at
     INNER JOIN core.encounters AS e ON (e.authority, e.encounter_id) = (m.authority, m.encounter_id)
     WHERE (m.moved_at AT TIME ZONE %(zone)s)::date BETWEEN r.first_day AND r.last_day
+        AND m.source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
+        AND e.source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
         AND m.status <> 'cancelled'
         AND m.movement_type = 'transfer'
         AND e.admitted_at IS NOT NULL

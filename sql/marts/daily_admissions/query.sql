@@ -9,7 +9,7 @@ WITH days AS (
     SELECT explode(:days) AS day
 ),
 
--- discharge day - admission day; CMS counts a same-day stay as 1, others as 0: ops.facility says which
+-- discharge day - admission day; CMS counts a same-day stay as 1, others as 0: ops.hospital says which
 ended AS (
     SELECT
         discharged_day AS day,

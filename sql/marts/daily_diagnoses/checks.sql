@@ -10,6 +10,7 @@ WITH expected AS (
     INNER JOIN core.diagnoses AS d ON d.coded_at >= r.from_at AND d.coded_at < r.until_at
     WHERE (d.coded_at AT TIME ZONE %(zone)s)::date BETWEEN r.first_day AND r.last_day
         AND d.status IN ('final', 'corrected')
+        AND d.source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
     GROUP BY 1
 ),
 

@@ -11,6 +11,7 @@ WITH expected AS (
     INNER JOIN core.lab_results AS l ON l.observed_at >= r.from_at AND l.observed_at < r.until_at
     WHERE (l.observed_at AT TIME ZONE %(zone)s)::date BETWEEN r.first_day AND r.last_day
         AND l.status IN ('final', 'corrected')
+        AND l.source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
     GROUP BY 1
 ),
 

@@ -100,7 +100,8 @@ def days(quiet: Settings) -> Iterator[psycopg.Connection]:
 def test_stale_days_are_counted_from_the_first_look_since_their_last_build(quiet: Settings, days: psycopg.Connection):
     assert stale.find(quiet) is None
     days.execute(
-        "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 5), ('lab_results', '2026-03-02', 5)"
+        "INSERT INTO ops.day_versions (core_table, facility, day, version)"
+        " VALUES ('lab_results', 'main', '2026-03-01', 5), ('lab_results', 'main', '2026-03-02', 5)"
     )
     assert stale.find(quiet) is None
     days.execute("UPDATE ops.stale_days SET seen_at = now() - interval '3 hours' WHERE day = '2026-03-01'")
@@ -109,11 +110,11 @@ def test_stale_days_are_counted_from_the_first_look_since_their_last_build(quiet
     assert found is not None and found.since is not None
     assert abs(datetime.now(UTC) - timedelta(hours=3) - found.since) < timedelta(minutes=1)
     assert found.said.startswith("1 days of mart.daily_labs are stale") and "2026-03-01" in found.said
-    days.execute("INSERT INTO ops.day_builds VALUES ('daily_labs', '2026-03-01', 9, '2026-03-03')")
     days.execute(
-        "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 12) ON CONFLICT (core_table, day)"
-        " DO UPDATE SET version = 12"
+        "INSERT INTO ops.day_builds (mart_table, facility, day, version, as_of)"
+        " VALUES ('daily_labs', 'main', '2026-03-01', 9, '2026-03-03')"
     )
+    days.execute("UPDATE ops.day_versions SET version = 12 WHERE day = '2026-03-01'")
     assert stale.find(quiet) is None, "built, and touched again since: that is another wait"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +10,11 @@ from hypothesis import strategies as st
 
 from tests.integration.commit.bench import Bench
 from tests.integration.commit.facts import Fact, event, lab, stay
-from tests.integration.conftest import another_database
 from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate, rollback, to_roll_back
 from wardstream.database.plan_error import PlanError
 from wardstream.settings import Settings
-from wardstream.stack.parts import postgres
 from wardstream.stream.check import check_plan
 from wardstream.stream.commit import Fenced
 
@@ -38,23 +34,6 @@ CORE = ("patients", "encounters", "movements", "diagnoses", "lab_results")
 def sent_by(source: str, *facts: Fact, **more: object) -> list[Fact]:
     """The same facts, said by somebody."""
     return [(topic, {**body, "source": source, **more}) for topic, body in facts]
-
-
-@pytest.fixture
-def said(server: Settings, tmp_path: Path) -> Iterator[Callable[[str], Settings]]:
-    """Settings of one database whose schemas/ has this file of sources; migrated."""
-    chosen = another_database(server, "authorities")
-    schemas = shutil.copytree(chosen.schemas_dir, tmp_path / "schemas")
-    chosen = chosen.model_copy(update={"schemas_dir": schemas})
-
-    def write(text: str) -> Settings:
-        (schemas / "sources.yaml").write_text(text)
-        migrate(chosen)
-        return chosen
-
-    yield write
-    with postgres.connect(server) as admin:
-        admin.execute("DROP DATABASE authorities WITH (FORCE)")
 
 
 def generation(bench: Bench) -> int:

@@ -71,12 +71,13 @@ def test_where_one_fact_says_all_history_is_not_read(bench: Bench, table: str):
     upsert = bench.committer.upserts[table]
     (plan,) = (
         psycopg.ClientCursor(bench.committer.conn)
-        .execute(sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) ") + upsert._statement, {"zone": "UTC", "today": None})
+        .execute(sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) ") + upsert._statement, {"now": None})
         .fetchone()
         or ()
     )
     read = {f"{n['Schema'].split('_temp')[0]}.{n['Relation Name']}" for n in _nodes(plan[0]["Plan"]) if "Schema" in n}
-    assert read == {f"core.{table}", f"pg.staged_{upsert.topic}", "pg.touched_days"}
+    days = {"ops.facilities", "ops.sources", "pg.touched_days"}
+    assert read == {f"core.{table}", f"pg.staged_{upsert.topic}", *days}
 
 
 def test_of_a_key_with_many_versions_the_greatest_stays(bench: Bench):

@@ -121,7 +121,7 @@ def test_a_dag_that_fails_for_another_reason_is_told_as_a_dag(
 def test_days_that_stay_stale_are_told_with_the_time_since_when(
     runner: Go, ready: Settings, lease: Lease, hook: Webhook
 ):
-    execute(ready, "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 1)")
+    execute(ready, "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 1, 'main')")
     run = runner(DAG, ready)
     assert run.state == "success" and not hook.got  # it was stale at one look
     execute(ready, "UPDATE ops.stale_days SET seen_at = now() - interval '2 hours'")
@@ -213,7 +213,7 @@ def test_a_deleted_subject_is_one_finding_until_it_is_registered_again(
 def test_what_one_look_cannot_ask_keeps_no_other_from_telling(
     runner: Go, ready: Settings, lease: Lease, hook: Webhook, tmp_path: Path
 ):
-    execute(ready, "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 1)")
+    execute(ready, "INSERT INTO ops.day_versions VALUES ('lab_results', '2026-03-01', 1, 'main')")
     assert runner(DAG, ready).state == "success"
     execute(ready, "UPDATE ops.stale_days SET seen_at = now() - interval '2 hours'")
     broken = changed(ready, tmp_path / "schemas")

@@ -1,13 +1,14 @@
 """A small hospital for daily aggregates: facts by the real commit, days by the real job, all in one process.
 
-What day it is can be chosen, for commits and builds alike; unchosen, it is what PostgreSQL's clock says.
+What day it is can be chosen, for commits and builds alike; unchosen, it is what PostgreSQL's clock says. It is noon in
+UTC then: the same day in all zones but the farthest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import pytest
@@ -15,15 +16,20 @@ from pyspark.sql import SparkSession
 
 from tests.integration.commit.bench import Bench
 from tests.integration.commit.facts import Fact
+from wardstream.contracts.model import load_contracts
 from wardstream.daily.build import Builder, Built
 from wardstream.daily.marts import Mart, load_marts
-from wardstream.daily.stale import Range, stale_days
-from wardstream.database.connection import Connection, connect
-from wardstream.database.facility import Facility, read_facility
+from wardstream.daily.stale import Day, Range, stale_days
+from wardstream.daily.zone import apply_facilities
+from wardstream.database.connection import connect
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stream import commit as commit_module
 
 TABLES = tuple(mart.table for mart in load_marts(PROJECT_ROOT / "sql"))
+TWO = """
+sources: {test: {authority: a}, east: {authority: a, facility: tokyo}}
+facilities: {tokyo: {timezone: Asia/Tokyo}}
+"""
 Builds = dict[tuple[str, date], tuple[Any, ...]]
 
 
@@ -47,12 +53,15 @@ class Clinic:
     def dated(self) -> Iterator[None]:
         """Commits take the chosen day for today, too."""
 
-        def on_the_day(conn: Connection, today: date | None = None) -> Facility:
-            return read_facility(conn, today or self.today)
-
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(commit_module, "read_facility", on_the_day)
+            if self.at is not None:
+                patch.setattr(commit_module, "NOW", f"SELECT timestamptz '{self.at.isoformat()}'")
             yield
+
+    @property
+    def at(self) -> datetime | None:
+        """The moment that it is taken to be."""
+        return None if self.today is None else datetime.combine(self.today, time(12), UTC)
 
     def commit(self, *facts: Fact) -> None:
         """One batch, on the chosen day."""
@@ -61,15 +70,19 @@ class Clinic:
 
     def range(self, **more: Any) -> Range:
         """A range on the chosen day."""
-        return Range(today=self.today, **more)
+        return Range(at=self.at, **more)
 
-    def build(self, *tables: str, **more: Any) -> dict[str, Built]:
-        """Build what is stale of these tables (or of all); every check must hold."""
+    def build(self, *tables: str, **more: Any) -> dict[str, list[Built]]:
+        """Build what is stale of these tables (or of all), what was built by facility; every check must hold."""
         built = {table: self.builder.build(self.marts[table], self.range(**more)) for table in tables or self.marts}
-        assert not any(one.failures for one in built.values()), built
+        assert not any(one.failures for of_table in built.values() for one in of_table), built
         return built
 
     def stale(self, table: str, **more: Any) -> list[date]:
+        """The stale days of a table, where there is one facility."""
+        return [day for _, day in self.stale_by_facility(table, **more)]
+
+    def stale_by_facility(self, table: str, **more: Any) -> list[Day]:
         """The stale days of a table."""
         return list(stale_days(self.conn, self.mart(table), self.range(**more)))
 
@@ -104,6 +117,26 @@ class Clinic:
         for table in TABLES:
             self.bench.admin.execute(f"DELETE FROM mart.{table}".encode())
         self.bench.admin.execute("DELETE FROM ops.day_builds")
+
+
+class Two(Clinic):
+    """A clinic of two facilities with the same ids: `test` is in the default one, `east` where it is said."""
+
+    def begin(self) -> None:
+        """No facts; `test` in New York, `east` in Tokyo."""
+        self.bench.empty()
+        self.today = None
+        self.said(TWO)
+
+    def said(self, sources: str, zone: str = "America/New_York") -> None:
+        """Another file of sources, and another zone of the default facility; the driver begins anew."""
+        (self.settings.schemas_dir / "sources.yaml").write_text(sources)
+        self.settings = self.settings.model_copy(update={"facility_timezone": zone})
+        apply_facilities(self.settings)
+        self.bench.contracts = load_contracts(self.settings.schemas_dir)
+        ((generation,),) = self.bench.rows("SELECT generation FROM ops.streams")
+        self.bench.committer.close()
+        self.bench.committer = self.bench.new_committer(generation=generation)
 
 
 class Before:

@@ -12,9 +12,9 @@ from pyspark.sql import SparkSession
 
 from tests.integration.commit.bench import Bench
 from tests.integration.conftest import another_database
-from tests.integration.daily.clinic import Clinic
+from tests.integration.daily.clinic import TWO, Clinic, Two
 from wardstream.daily.spark import session
-from wardstream.daily.zone import apply_facility
+from wardstream.daily.zone import apply_facilities
 from wardstream.database.migrate import migrate
 from wardstream.settings import Settings
 from wardstream.stack import jars
@@ -68,9 +68,30 @@ def shared_clinic(daily_settings: Settings, spark: SparkSession) -> Iterator[Cli
 def clinic(shared_clinic: Clinic) -> Clinic:
     """The clinic without facts, in New York, on a day that PostgreSQL's clock says."""
     shared_clinic.bench.empty()
-    apply_facility(shared_clinic.settings)
+    apply_facilities(shared_clinic.settings)
     shared_clinic.today = None
     return shared_clinic
+
+
+@pytest.fixture(scope="package")
+def shared_two(
+    daily_settings: Settings, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Two]:
+    """A hospital with a facility in New York and one in Tokyo, in whatever state the last test left it."""
+    schemas = shutil.copytree(daily_settings.schemas_dir, tmp_path_factory.mktemp("two") / "schemas")
+    (schemas / "sources.yaml").write_text(TWO)
+    settings = another_database(daily_settings, "two").model_copy(update={"schemas_dir": schemas})
+    migrate(settings)
+    clinic = Two(Bench(settings), spark, settings)
+    yield clinic
+    clinic.close()
+
+
+@pytest.fixture
+def two(shared_two: Two) -> Two:
+    """The same without facts, as it is at the start."""
+    shared_two.begin()
+    return shared_two
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,11 +14,16 @@ Row = dict[str, Any]
 Key = tuple[Any, ...]
 
 
-def core(bench: Bench, table: str) -> list[Row]:
-    """All rows of a core table."""
+def anybody(source: str) -> bool:
+    """Any source."""
+    return True
+
+
+def core(bench: Bench, table: str, of: Callable[[str], bool]) -> list[Row]:
+    """All rows of a core table that these sources gave."""
     found = bench.admin.execute(f"SELECT * FROM core.{table}".encode())
     columns = [column.name for column in found.description or []]
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    return [row for row in (dict(zip(columns, row, strict=True)) for row in found) if of(row["source"])]
 
 
 def between(numbers: Iterable[float], share: float) -> float | None:
@@ -32,13 +37,17 @@ def between(numbers: Iterable[float], share: float) -> float | None:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def admissions(bench: Bench, zone: ZoneInfo, today: date, same_day: int = 0) -> dict[Key, Row]:
+def admissions(bench: Bench, zone: ZoneInfo, today: date, of: Callable[[str], bool] = anybody) -> dict[Key, Row]:
     """mart.daily_admissions by its key."""
 
     def day(at: datetime) -> date:
         return at.astimezone(zone).date()
 
-    shown = {r["encounter_id"]: r for r in core(bench, "encounters") if r["status"] in ("open", "discharged")}
+    shown = {
+        (r["authority"], r["encounter_id"]): r
+        for r in core(bench, "encounters", of)
+        if r["status"] in ("open", "discharged")
+    }
     counts: dict[Key, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     lengths: defaultdict[Key, list[int]] = defaultdict(list)
     for r in shown.values():
@@ -51,12 +60,12 @@ def admissions(bench: Bench, zone: ZoneInfo, today: date, same_day: int = 0) -> 
             counts[until, *who]["discharges"] += 1
             counts[until, *who]["deaths"] += r["died_in_hospital"] is True
             if r["discharged_at"] >= r["admitted_at"]:
-                lengths[until, *who].append((until - came).days or same_day)
+                lengths[until, *who].append((until - came).days)
         for n in range((until - came).days):
             if came + timedelta(days=n) != today:
                 counts[came + timedelta(days=n), *who]["midnight_census"] += 1
-    for m in core(bench, "movements"):
-        stay = shown.get(m["encounter_id"])
+    for m in core(bench, "movements", of):
+        stay = shown.get((m["authority"], m["encounter_id"]))
         if stay and m["status"] == "active" and m["movement_type"] == "transfer":
             at, left = m["moved_at"], stay["discharged_at"]
             if stay["admitted_at"] <= at and (at <= left if left else day(at) <= today):
@@ -76,10 +85,10 @@ def admissions(bench: Bench, zone: ZoneInfo, today: date, same_day: int = 0) -> 
     }
 
 
-def labs(bench: Bench, zone: ZoneInfo) -> dict[Key, Row]:
+def labs(bench: Bench, zone: ZoneInfo, of: Callable[[str], bool] = anybody) -> dict[Key, Row]:
     """mart.daily_labs by its key, without turnaround."""
     groups: defaultdict[Key, list[Row]] = defaultdict(list)
-    for r in core(bench, "lab_results"):
+    for r in core(bench, "lab_results", of):
         if r["status"] != "cancelled":
             day = r["observed_at"].astimezone(zone).date()
             groups[day, r["test_code"] or "(unknown)", r["unit"] or "(none)"].append(r)
@@ -95,10 +104,10 @@ def labs(bench: Bench, zone: ZoneInfo) -> dict[Key, Row]:
     return found
 
 
-def diagnoses(bench: Bench, zone: ZoneInfo) -> dict[Key, Row]:
+def diagnoses(bench: Bench, zone: ZoneInfo, of: Callable[[str], bool] = anybody) -> dict[Key, Row]:
     """mart.daily_diagnoses by its key, without chapter and titles."""
     groups: defaultdict[Key, list[Row]] = defaultdict(list)
-    for r in core(bench, "diagnoses"):
+    for r in core(bench, "diagnoses", of):
         if r["status"] != "cancelled":
             day = r["coded_at"].astimezone(zone).date()
             groups[day, r["code_system"] or "(unknown)", r["code"] or "(unknown)"].append(r)

@@ -74,9 +74,9 @@ def test_todays_numbers_do_not_wait_for_centuries(clinic, monkeypatch):
     built: list[tuple[str, date, date]] = []
     build_chunk = Builder.build_chunk
 
-    def noted(builder, mart, days, wanted, into):
-        built.append((mart.table, days[0], days[-1]))
-        build_chunk(builder, mart, days, wanted, into)
+    def noted(builder, mart, chunk, wanted, into):
+        built.append((mart.table, chunk.days[0], chunk.days[-1]))
+        build_chunk(builder, mart, chunk, wanted, into)
         if len(built) == 2:
             raise KeyboardInterrupt
 

@@ -11,10 +11,12 @@ from tests.integration.commit.facts import lab, stay
 from tests.integration.daily.clinic import Before
 from tests.integration.daily.test_which_days import MARCH, a_week
 from wardstream.daily import build as build_module
-from wardstream.daily.build import Builder, run
+from wardstream.daily.build import Builder, Chunk, run
 from wardstream.daily.spark import jdbc
 from wardstream.daily.stale import Range
 from wardstream.database.connection import connect
+
+MAIN = "main"
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def test_all_reads_see_the_snapshot_in_which_the_versions_were_read(clinic):
     """A row changed between snapshot and read is neither in the rows nor in the version: the day stays stale."""
     clinic.commit(lab("a", "resulted", 10, test_code="NA", value_number=1.0))
     mart, builder = clinic.mart("daily_labs"), clinic.builder
-    with builder.snapshot(mart, [MARCH[1]], Range()) as snapshot:
+    with builder.snapshot(mart, Chunk(MAIN, [MARCH[1]]), Range()) as snapshot:
         clinic.commit(lab("b", "corrected", 10, 11, test_code="NA", value_number=2.0))
         rows = builder.aggregate(mart, snapshot)
         builder.stage(mart, snapshot, rows)
@@ -43,7 +45,7 @@ def test_a_build_that_is_overtaken_does_not_overwrite(clinic, second):
     a_week(clinic)
     mart, first = clinic.mart("daily_labs"), clinic.builder
     clinic.commit(lab("x", "resulted", 10, lab_result_id="L8"), lab("y", "resulted", 34, lab_result_id="L9"))
-    with first.snapshot(mart, MARCH[1:3], clinic.range()) as snapshot:
+    with first.snapshot(mart, Chunk(MAIN, MARCH[1:3]), clinic.range()) as snapshot:
         first.stage(mart, snapshot, first.aggregate(mart, snapshot))
     clinic.commit(lab("z", "resulted", 11, lab_result_id="L7"))
     second.build(mart, clinic.range())
@@ -58,7 +60,7 @@ def test_a_build_of_an_earlier_day_does_not_overwrite_one_of_the_same_version(cl
     clinic.today = MARCH[1]
     clinic.commit(stay("a", "admitted", 10))
     mart, first = clinic.mart("daily_admissions"), clinic.builder
-    with first.snapshot(mart, [MARCH[1]], clinic.range()) as snapshot:
+    with first.snapshot(mart, Chunk(MAIN, [MARCH[1]]), clinic.range()) as snapshot:
         first.stage(mart, snapshot, first.aggregate(mart, snapshot))
     clinic.today = MARCH[2]
     second.build(mart, clinic.range())
@@ -72,7 +74,7 @@ def test_days_in_several_chunks_are_built_like_days_in_one(clinic, monkeypatch):
     clinic.forget_builds()
     monkeypatch.setattr(build_module, "DAYS_A_CHUNK", 2)
     built = clinic.build()
-    assert built["daily_admissions"].days == 4 and built["daily_labs"].days == 4
+    assert [one.days for one in built["daily_admissions"] + built["daily_labs"]] == [4, 4]
     assert clinic.bench.digest() == digest
 
 

@@ -50,6 +50,13 @@ def test_what_is_shipped_holds(clinic):
         (READ, "    observed_at,\n", "", "lab_results.sql: its header cuts it by observed_at, which it does not give"),
         (READ, " AS day,", " AS dya,", "lab_results.sql: it does not give day"),
         (READ, "FROM core.lab_results\nWHERE", OTHER_TABLE, "its reads read core.patients: name each under core"),
+        (
+            READ,
+            "    AND source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)\n",
+            "",
+            "lab_results.sql: it does not ask for %(facility)s",
+        ),
+        (METADATA, "  facility: ", "  where: ", "metadata.yaml: it does not give facility, which mart.daily_labs has"),
         (CHECKS, "l.status IN", "l.state IN", "checks.sql, line 13: column l.state does not exist"),
         (CHECKS, " AS fault, day", ", day", "checks.sql: it does not give fault, which a check has"),
         (METADATA, "core: [", "core: [movements, ", "it names core.movements, which no read reads"),

@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.daily.clinic import Before
 from tests.integration.daily.test_which_days import MARCH, NONE, a_week
-from wardstream.daily.build import run
+from wardstream.daily.build import Chunk, run
 from wardstream.daily.stale import count_stale
 
 
@@ -42,7 +42,9 @@ def test_a_reference_table_that_changes_during_a_build_leaves_the_day_stale(clin
     a_week(clinic)
     admin, builder, mart = clinic.bench.admin, clinic.builder, clinic.mart("daily_diagnoses")
     try:
-        with builder.snapshot(mart, [MARCH[3]], clinic.range(first=MARCH[3], last=MARCH[3], all_days=True)) as snapshot:
+        with builder.snapshot(
+            mart, Chunk("main", [MARCH[3]]), clinic.range(first=MARCH[3], last=MARCH[3], all_days=True)
+        ) as snapshot:
             admin.execute("UPDATE mart.diagnosis_chapters SET chapter_title = chapter_title || '!' WHERE chapter = '9'")
             builder.stage(mart, snapshot, builder.aggregate(mart, snapshot))
         builder.put(mart, snapshot)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.commit.facts import Fact, hour, lab, stay
 from tests.integration.daily.test_which_days import MARCH
-from wardstream.daily.zone import apply_facility
+from wardstream.daily.zone import apply_facilities
 
 
 def other(number: int, kind: str, at: float, **more: Any) -> Fact:
@@ -36,7 +36,7 @@ def test_a_same_day_stay_counts_what_the_facility_says(clinic):
     clinic.commit(other(1, "admitted", 10), other(1, "discharged", 20))
     clinic.build("daily_admissions")
     assert [r["los_days_sum"] for r in clinic.rows("daily_admissions")] == [0]
-    assert apply_facility(clinic.settings.model_copy(update={"same_day_stay_days": 1}))
+    assert apply_facilities(clinic.settings.model_copy(update={"same_day_stay_days": 1}))
     clinic.build("daily_admissions")
     assert [(r["los_days_sum"], r["alos_days"]) for r in clinic.rows("daily_admissions")] == [(1, 1.0)]
 

@@ -24,12 +24,14 @@ from wardstream.database.migrate import migrate
 FILES = {
     "migrations/0099.made-up.rollback.sql": "DROP TABLE mart.hourly_labs, mart.stay_lengths;",
     "migrations/0099.made-up.sql": """
--- depends: 0017.definitions
+-- depends: 0030.facilities
 CREATE TABLE mart.hourly_labs (
-    day date NOT NULL, hour integer NOT NULL, results bigint NOT NULL, PRIMARY KEY (day, hour)
+    facility text NOT NULL, day date NOT NULL, hour integer NOT NULL, results bigint NOT NULL,
+    PRIMARY KEY (facility, day, hour)
 );
 CREATE TABLE mart.stay_lengths (
-    day date NOT NULL, encounter_id text NOT NULL, days integer, PRIMARY KEY (day, encounter_id)
+    facility text NOT NULL, day date NOT NULL, encounter_id text NOT NULL, days integer,
+    PRIMARY KEY (facility, day, encounter_id)
 );
 GRANT SELECT, INSERT, DELETE ON mart.hourly_labs, mart.stay_lengths TO wardstream_writer;
 GRANT SELECT ON mart.hourly_labs, mart.stay_lengths TO wardstream_bi;
@@ -41,6 +43,7 @@ version: 1
 grain: hour
 core: [lab_results]
 columns:
+  facility: Where it was.
   day: Day of the result in the facility's zone.
   hour: Hour of that day, 0 to 23.
   results: Results of the hour.
@@ -52,7 +55,7 @@ SELECT
     (observed_at AT TIME ZONE %(zone)s)::date - date '1970-01-01' AS day,
     extract(HOUR FROM observed_at AT TIME ZONE %(zone)s)::integer AS hour
 FROM core.lab_results
-WHERE status <> 'cancelled'
+WHERE status <> 'cancelled' AND source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
 """,
     "marts/hourly_labs/query.sql": """
 SELECT date_from_unix_date(day) AS day, hour, count(*) AS results FROM results_by_hour GROUP BY day, hour
@@ -66,6 +69,7 @@ grain: stay
 core: [encounters]
 follows_today: true
 columns:
+  facility: Where it was.
   day: Day of the admission in the facility's zone.
   encounter_id: The stay.
   days: Midnights from admission to discharge; null while it is open.
@@ -80,6 +84,7 @@ SELECT
     (discharged_at AT TIME ZONE %(zone)s)::date - (admitted_at AT TIME ZONE %(zone)s)::date AS days
 FROM core.encounters
 WHERE status IN ('open', 'discharged')
+    AND source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)
 """,
     "marts/stay_lengths/query.sql": """
 SELECT date_from_unix_date(day) AS day, encounter_id, days FROM lengths WHERE array_contains(:days, day)
@@ -141,5 +146,5 @@ def test_everything_else_finds_the_tables_by_their_folders(grained):
     assert any(line.startswith("mart.hourly_labs: ") for line in said)
     (comment,) = grained.bench.rows("SELECT obj_description('mart.hourly_labs'::regclass)")[0]
     assert comment == "Laboratory results by day and hour."
-    (column,) = grained.bench.rows("SELECT col_description('mart.stay_lengths'::regclass, 3)")[0]
+    (column,) = grained.bench.rows("SELECT col_description('mart.stay_lengths'::regclass, 4)")[0]
     assert column == "Midnights from admission to discharge; null while it is open."

@@ -45,6 +45,10 @@ def test_by_the_command_line(clinic):
     a_week(clinic)
     clinic.commit(*(lab(f"k{n}", "resulted", 10 + 24 * n, lab_result_id=f"K{n}") for n in range(4)))
     command = [sys.executable, "-m", "wardstream.cli", "daily", "--first", "2026-03-03", "--last", "2026-03-04"]
+    nowhere = [*command, "--facility", "nowhere"]
+    refused = subprocess.run(nowhere, **how(clinic), capture_output=True, timeout=60, check=False)
+    assert refused.returncode == 1 and "there is no facility nowhere; there are: main" in refused.stderr
+    command += ["--facility", "main"]
     done = subprocess.run(command, **how(clinic), capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "mart.daily_labs: 2 days built, 4 rows" in done.stderr

@@ -7,7 +7,7 @@ is built; then all is forgotten and built from nothing: the same digests, and bo
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from tests.integration.commit.bench import ZONE
 from tests.integration.commit.facts import Fact, event
-from tests.integration.daily.clinic import Clinic
+from tests.integration.daily.clinic import TWO, Clinic, Two
 from tests.integration.daily.test_zones import counted
-from wardstream.daily.zone import apply_facility
+from wardstream.daily.zone import apply_facilities
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 FIRST = date(2026, 3, 1)
@@ -36,6 +36,8 @@ class Step:
     today: date
     build: bool
     zone: str | None
+    sources: str = TWO
+    """Of the hospital of two facilities: its file of sources from now on."""
 
 
 @st.composite
@@ -131,16 +133,68 @@ def corrected_stays(draw: st.DrawFn) -> list[Step]:
     ]
 
 
+FILES = [TWO, TWO.replace("Asia/Tokyo", "Europe/Berlin"), TWO.replace(", facility: tokyo", "")]
+
+
+@st.composite
+def in_two_facilities(draw: st.DrawFn) -> list[Step]:
+    """The same from two systems that use the same ids, one of which moves, or whose facility gets another zone."""
+
+    def by_either(fact: Fact) -> Fact:
+        topic, body = fact
+        return topic, {**body, "source": draw(st.sampled_from(["test", "test", "east"]))}
+
+    steps, sources = [], TWO
+    for step in draw(histories() | corrected_stays()):
+        sources = draw(st.sampled_from([sources] * 4 + FILES))
+        steps.append(replace(step, facts=tuple(map(by_either, step.facts)), sources=sources))
+    return steps
+
+
+def faults_of_two(two: Two, history: list[Step], last: date) -> list[str]:
+    """As `faults`, in a hospital of two facilities."""
+    two.begin()
+    zone, sources = ZONE, TWO
+    for step in history:
+        two.today = step.today
+        if step.zone or step.sources != sources:
+            zone, sources = step.zone or zone, step.sources
+            two.said(sources, zone)
+        if step.facts:
+            two.commit(*step.facts)
+        if step.build:
+            two.build()
+    two.today = last
+    two.build()
+    pieces = two.bench.digest()
+    in_main = {"test"} | ({"east"} if sources == FILES[2] else set())
+    of_tokyo = "Europe/Berlin" if sources == FILES[1] else "Asia/Tokyo"
+    try:
+        counted(two, ZoneInfo(zone), "main", lambda source: source in in_main)
+        counted(two, ZoneInfo(of_tokyo), "tokyo", lambda source: source not in in_main)
+    except AssertionError as difference:
+        return [str(difference)]
+    return [*not_of_one_build(two, pieces), *two.bench.not_as_folded()]
+
+
+def not_of_one_build(clinic: Clinic, pieces: dict[str, str]) -> list[str]:
+    """The tables that are others when all is built at once."""
+    clinic.forget_builds()
+    clinic.build()
+    whole = clinic.bench.digest()
+    return [table for table in whole if whole[table] != pieces[table]]
+
+
 def faults(clinic: Clinic, history: list[Step], last: date) -> list[str]:
     """Where the marts built in pieces differ from one build, or from a plain count."""
     clinic.bench.empty()
-    apply_facility(clinic.settings)
+    apply_facilities(clinic.settings)
     zone = ZONE
     for step in history:
         clinic.today = step.today
         if step.zone:
             zone = step.zone
-            apply_facility(clinic.settings.model_copy(update={"facility_timezone": zone}))
+            apply_facilities(clinic.settings.model_copy(update={"facility_timezone": zone}))
         if step.facts:
             clinic.commit(*step.facts)
         if step.build:
@@ -152,10 +206,7 @@ def faults(clinic: Clinic, history: list[Step], last: date) -> list[str]:
         counted(clinic, ZoneInfo(zone))
     except AssertionError as difference:
         return [str(difference)]
-    clinic.forget_builds()
-    clinic.build()
-    whole = clinic.bench.digest()
-    return [table for table in whole if whole[table] != pieces[table]]
+    return not_of_one_build(clinic, pieces)
 
 
 def end(history: list[Step], later: int) -> date:
@@ -167,6 +218,20 @@ def end(history: list[Step], later: int) -> date:
 @given(history=histories() | corrected_stays(), later=st.sampled_from([0, 1, 3]))
 def test_builds_in_between_do_not_matter(shared_clinic, history, later):
     assert faults(shared_clinic, history, end(history, later)) == []
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW_IS_FINE)
+@given(history=in_two_facilities(), later=st.sampled_from([0, 1, 3]))
+def test_builds_in_between_do_not_matter_in_two_facilities(shared_two, history, later):
+    assert faults_of_two(shared_two, history, end(history, later)) == []
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(0)
+@settings(max_examples=int(os.environ.get("LAW_EXAMPLES", "300")), deadline=None, suppress_health_check=SLOW_IS_FINE)
+@given(history=in_two_facilities(), later=st.sampled_from([0, 1, 3]))
+def test_builds_in_between_do_not_matter_in_two_facilities_and_many_histories(shared_two, history, later):
+    assert faults_of_two(shared_two, history, end(history, later)) == []
 
 
 @pytest.mark.campaign

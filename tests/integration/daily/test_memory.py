@@ -21,6 +21,7 @@ from wardstream.stack.env import stream_environment
 
 TESTS = 200
 FILL = """
+INSERT INTO ops.sources VALUES ('made up', 'made up', false, 'main') ON CONFLICT DO NOTHING;
 INSERT INTO core.lab_results
     (authority, lab_result_id, patient_id, status, observed_at, test_code, test_name, value_number, unit, flag,
     ordered_at, collected_at, reported_at, source)
@@ -36,8 +37,8 @@ CROSS JOIN LATERAL (
 ORDER BY n * 7919 % {rows}
 """
 MARK = """
-INSERT INTO ops.day_versions
-SELECT 'lab_results', date '2025-01-01' + i, 1 FROM generate_series(0, {days} - 1) AS i
+INSERT INTO ops.day_versions (core_table, facility, day, version)
+SELECT 'lab_results', 'main', date '2025-01-01' + i, 1 FROM generate_series(0, {days} - 1) AS i
 """
 
 

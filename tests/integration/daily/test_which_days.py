@@ -7,7 +7,7 @@ import pytest
 from tests.integration.commit.facts import lab, stay
 from tests.integration.daily.clinic import Before, Clinic
 from wardstream.daily.build import run
-from wardstream.daily.stale import Range, count_stale
+from wardstream.daily.stale import count_stale
 
 MARCH = [date(2026, 3, 1) + timedelta(days=n) for n in range(14)]  # hour 0 of facts is the 1st at 19:00 in New York
 NONE: dict[str, list[date]] = {"daily_admissions": [], "daily_diagnoses": [], "daily_labs": []}
@@ -45,7 +45,7 @@ def test_spark_is_not_started_when_nothing_is_stale(clinic):
     def never(_settings):
         raise AssertionError("Spark was started")
 
-    assert run(clinic.settings, Range(today=clinic.today), never) == 0
+    assert run(clinic.settings, clinic.range(), never) == 0
 
 
 def test_a_late_result_rebuilds_its_day_and_no_other(clinic):

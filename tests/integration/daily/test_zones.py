@@ -1,5 +1,6 @@
 """Days are the facility's: both changes of the clock, also where they fall on midnight, against a plain count."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ from tests.integration.commit.facts import lab, stay
 from tests.integration.daily import plain
 from tests.integration.daily.clinic import Before, Clinic
 from tests.integration.daily.test_which_days import MARCH, a_week
-from wardstream.daily.zone import apply_facility
+from wardstream.daily.zone import apply_facilities
 from wardstream.database.migrate import migrate
 
 CHANGES = {
@@ -44,18 +45,20 @@ def same(found: list[plain.Row], expected: dict[plain.Key, plain.Row], key: tupl
         assert {name: rows[at][name] for name in wanted} == near, at
 
 
-def counted(clinic: Clinic, zone: ZoneInfo, same_day: int = 0) -> None:
-    """All three tables equal a plain count of core."""
-    today = clinic.today or datetime.now(zone).date()
-    expected = plain.admissions(clinic.bench, zone, today, same_day)
-    same(clinic.rows("daily_admissions"), expected, ("day", "service", "admission_type"))
-    same(clinic.rows("daily_diagnoses"), plain.diagnoses(clinic.bench, zone), ("day", "code_system", "code"))
-    same(clinic.rows("daily_labs"), plain.labs(clinic.bench, zone), ("day", "test_code", "unit"))
+def counted(clinic: Clinic, zone: ZoneInfo, facility: str = "main", of: Callable[[str], bool] = plain.anybody) -> None:
+    """All three tables equal a plain count of core, in a facility where these sources are."""
+    today = (clinic.at or datetime.now(UTC)).astimezone(zone).date()
+    in_it = f"facility = '{facility}'"
+    expected = plain.admissions(clinic.bench, zone, today, of=of)
+    same(clinic.rows("daily_admissions", in_it), expected, ("day", "service", "admission_type"))
+    found = clinic.rows("daily_diagnoses", in_it)
+    same(found, plain.diagnoses(clinic.bench, zone, of), ("day", "code_system", "code"))
+    same(clinic.rows("daily_labs", in_it), plain.labs(clinic.bench, zone, of), ("day", "test_code", "unit"))
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_days_when_the_clock_changes(clinic, name):
-    apply_facility(clinic.settings.model_copy(update={"facility_timezone": name}))
+    apply_facilities(clinic.settings.model_copy(update={"facility_timezone": name}))
     zone, instants = ZoneInfo(name), around(CHANGES[name], ZoneInfo(name))
     clinic.commit(
         *(
@@ -79,7 +82,7 @@ def test_a_change_of_zone_raises_every_day(clinic):
     before = Before(clinic)
     tokyo = clinic.settings.model_copy(update={"facility_timezone": "Asia/Tokyo"})
     assert migrate(tokyo) == []  # no migration; the facility is put to the settings
-    assert not apply_facility(tokyo)
+    assert not apply_facilities(tokyo)
     clinic.build()
     for (table, day), build in before.builds.items():
         assert clinic.builds()[table, day][0] > build[0], f"{table} {day} was not built again"
@@ -89,16 +92,16 @@ def test_a_change_of_zone_raises_every_day(clinic):
 
 def test_a_running_committer_takes_the_new_zone(clinic):
     """No driver can go on in another zone than the database's."""
-    apply_facility(clinic.settings.model_copy(update={"facility_timezone": "Asia/Tokyo"}))
+    apply_facilities(clinic.settings.model_copy(update={"facility_timezone": "Asia/Tokyo"}))
     clinic.commit(lab("a", "resulted", 16))  # 01:00 of the 3rd in Tokyo, noon of the 2nd in New York
     assert clinic.bench.rows("SELECT day FROM ops.day_versions") == [(date(2026, 3, 3),)]
 
 
-def test_days_marked_before_there_was_a_facility_are_raised(clinic):
+def test_days_marked_before_there_was_a_zone_are_raised(clinic):
     """A database of the version before: commits marked days in a zone that nobody wrote down."""
     clinic.commit(lab("a", "resulted", 16))
-    clinic.bench.admin.execute("DELETE FROM ops.facility; UPDATE ops.day_versions SET day = day - 1")
-    assert apply_facility(clinic.settings)
+    clinic.bench.admin.execute("UPDATE ops.facilities SET timezone = ''; UPDATE ops.day_versions SET day = day - 1")
+    assert apply_facilities(clinic.settings)
     clinic.build("daily_labs")
     assert clinic.days("daily_labs") == [date(2026, 3, 2)]
     assert clinic.stale("daily_labs") == []

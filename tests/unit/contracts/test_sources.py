@@ -19,8 +19,11 @@ sources:
   lab: {}
   shared: {authority: hospital}
   other lab: {authority: other, historical: true}
+  east lab: {facility: east}
 authorities:
   other: {ignore_case: true}
+facilities:
+  east: {timezone: Asia/Tokyo}
 """
 
 
@@ -75,6 +78,23 @@ def test_ids_are_compared_without_white_space_and_case_only_where_it_is_said(sou
 def test_without_a_file_every_source_is_its_own_authority(tmp_path):
     nothing = load_sources(tmp_path)
     assert nothing.authority_of("adt") == "adt" and not nothing.is_historical("adt")
+    assert nothing.facility_of("adt") == "main" and nothing.zones("UTC") == {"main": "UTC"}
+
+
+@pytest.mark.parametrize(
+    ("source", "facility"),
+    [("east lab", "east"), (" east lab\n", "east"), ("adt", "main"), ("other lab", "main"), ("nobody", "main")],
+)
+def test_where_a_source_is(sources, source, facility):
+    assert sources.facility_of(source) == facility
+    assert sources.zones("Europe/Berlin") == {"main": "Europe/Berlin", "east": "Asia/Tokyo"}
+
+
+def test_the_default_facility_may_have_another_name(tmp_path):
+    (tmp_path / "sources.yaml").write_text("default_facility: centre\nsources: {adt: {facility: centre}, lab: {}}")
+    sources = load_sources(tmp_path)
+    assert {sources.facility_of(name) for name in ("adt", "lab", "nobody")} == {"centre"}
+    assert sources.zones("UTC") == {"centre": "UTC"}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +106,11 @@ def test_without_a_file_every_source_is_its_own_authority(tmp_path):
         ("default_authority: ''", "default_authority"),
         ("sources: [adt", "cannot be read as YAML"),
         ("more: 1", "more"),
+        ("sources: {adt: {facility: east}}", "sources.adt.facility: east is not among facilities"),
+        ("facilities: {east: {timezone: Mars/Base}}", "facilities.east.timezone: .*no time zone of the IANA database"),
+        ("facilities: {east: {timezone: Asia}}", "facilities.east.timezone: .*no time zone of the IANA database"),
+        ("facilities: {east: {}}", "facilities.east.timezone"),
+        ("facilities: {main: {timezone: UTC}}", "facilities.main: .*WARDSTREAM_FACILITY_TIMEZONE"),
     ],
 )
 def test_a_fault_is_named_with_its_file(tmp_path, text, said):
@@ -117,3 +142,10 @@ def test_an_event_keeps_what_was_sent_beside_what_is_compared():
     assert (found.authority, found.as_sent) == ("x", '{"lab_result_id": " 7\u2003"}')
     assert event["lab_result_id"] == "7" and event["test_code"] == " NA ", "a code is no id"
     assert identifier(event).as_sent is None, "nothing is left to change"
+
+
+def test_an_event_of_a_version_before_an_id_came_has_none():
+    identifier = Identifier(load_contracts(PROJECT_ROOT / "schemas")["labs"])
+    event = {"source": "x", "patient_id": "P1 ", "lab_result_id": "7"}
+    assert identifier(event).as_sent == '{"patient_id": "P1 "}'
+    assert event == {"source": "x", "patient_id": "P1", "lab_result_id": "7"}

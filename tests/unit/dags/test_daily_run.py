@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -62,6 +63,25 @@ def test_a_backfill_says_which_days_it_builds_without_asking_the_database():
     choice = choose(Settings(facility_timezone="America/New_York"), {}, run)
     assert choice.arguments == ["--first", "2026-03-01", "--last", "2026-03-02", "--all-days"]
     assert choice.said[-1] == "to build: every day from 2026-03-01 to 2026-03-02, stale or not"
+
+
+@pytest.mark.parametrize(
+    ("hour", "arguments"),
+    [
+        (5, ["--first", "2026-03-02", "--last", "2026-03-02", "--all-days", "--facility", "main"]),
+        (15, ["--first", "2026-03-03", "--last", "2026-03-03", "--all-days", "--facility", "tokyo"]),
+        (20, []),
+    ],
+)
+def test_a_backfill_builds_a_day_of_each_facility_where_it_begins(tmp_path: Path, hour: int, arguments: list[str]):
+    (tmp_path / "sources.yaml").write_text("facilities: {tokyo: {timezone: Asia/Tokyo}}")
+    begin = datetime(2026, 3, 2, hour, tzinfo=UTC)
+    run = SimpleNamespace(
+        run_type="backfill", data_interval_start=begin, data_interval_end=begin + timedelta(minutes=15)
+    )
+    choice = choose(Settings(facility_timezone="America/New_York", schemas_dir=tmp_path), {}, run)
+    assert choice.arguments == arguments
+    assert "America/New_York, Asia/Tokyo" in choice.said[0] or f"of {arguments[-1]} from" in choice.said[-1]
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "yesterday", "2026-3-1"])

@@ -128,7 +128,7 @@ def test_a_version_that_is_not_deployed_refuses_nobody():
     assert {schema_id for schema_id, *_ in found.schema_ids} == {1}, "it was met when it is committed"
 
 
-def test_a_judge_travels_to_the_executors_without_what_it_learned():
+def test_a_judge_travels_without_what_it_learned():
     judge = Judge(CONTRACTS, Shelf(Settings(schema_registry_url="http://nobody.invalid")))
     sorted_out([("labs", 0, 0, value("labs"))], judge)
     assert judge._decoders and not pickle.loads(pickle.dumps(judge))._decoders

@@ -37,7 +37,7 @@ of_relations AS (
         WHEN relation.schema = 'history' THEN '{SELECT,INSERT}'
         WHEN relation.schema = 'core' THEN '{SELECT,INSERT,UPDATE,DELETE}'
         WHEN relation.schema <> 'ops' THEN '{}'
-        WHEN relation.relname IN ('facility', 'folds') THEN '{SELECT}'
+        WHEN relation.relname IN ('facilities', 'hospital', 'calendars', 'folds') THEN '{SELECT}'
         WHEN relation.relname IN ('commit_lock', 'request_lock') THEN '{SELECT,UPDATE}'
         WHEN relation.relname IN (
             'streams', 'stream_leases', 'ledger', 'senders', 'day_versions', 'day_builds', 'alerts', 'stream_control'

@@ -24,9 +24,11 @@ SELECT
     encounter_id,
     status,
     observed_at,
-    (observed_at AT TIME ZONE (SELECT timezone FROM ops.facility))::date AS observed_day,
-${of_view}    source
+    (observed_at AT TIME ZONE timezone)::date AS observed_day,
+${of_view}    source,
+    facility
 FROM core.$topic
+LEFT JOIN ops.calendars USING (source)
 WHERE status <> 'cancelled';
 COMMENT ON VIEW mart.$topic IS '$title, one row each; cancelled ones are hidden.';
 GRANT SELECT ON mart.$topic TO wardstream_writer, wardstream_bi;

@@ -11,3 +11,4 @@ SELECT
     discharged_at >= admitted_at AS has_length
 FROM core.encounters
 WHERE status IN ('open', 'discharged')
+    AND source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)

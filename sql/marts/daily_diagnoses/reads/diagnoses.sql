@@ -13,3 +13,4 @@ SELECT
     encounter_id
 FROM core.diagnoses
 WHERE status <> 'cancelled'
+    AND source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)

@@ -16,3 +16,4 @@ SELECT
         AS collect_to_report
 FROM core.lab_results
 WHERE status <> 'cancelled'
+    AND source IN (SELECT source FROM ops.sources WHERE facility = %(facility)s)

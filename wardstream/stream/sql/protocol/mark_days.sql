@@ -1,8 +1,9 @@
--- Days of every row that says something else than before, as it was and as it becomes: a greater version alone is nothing
--- that a day shows. *<> compares stored bytes: 0.0 and -0.0 differ, so that core cannot depend on which of them came first.
+-- Days of every row that says something else than before, as it was and as it becomes, each in the facility of its source: a
+-- greater version alone is nothing that a day shows. *<> compares stored bytes: 0.0 and -0.0 differ, so that core cannot
+-- depend on which of them came first.
 -- OFFSET 0 keeps core behind its index: the planner, which knows no sizes of temporary tables, would read all of it.
 INSERT INTO touched_days
-SELECT {table}, d.day
+SELECT {table}, of_r.facility, d.day
 FROM (
     SELECT c.*
     FROM touched AS t
@@ -15,4 +16,5 @@ FROM (
     LEFT JOIN LATERAL (SELECT * FROM {core} AS one WHERE ({one_pk}) = ({folded_pk}) OFFSET 0) AS c ON true
     WHERE c.{key} IS NULL OR ROW({core_facts})::record *<> ROW({folded_facts})::record
 ) AS r
+INNER JOIN ops.calendars AS of_r USING (source)
 CROSS JOIN LATERAL ({days}) AS d

@@ -1,5 +1,5 @@
 -- Where one fact says all: what is staged replaces what core holds, if its version is greater. History is not read.
--- Days of every row that says something else than before, as it was and as it becomes: a greater version alone is
+-- Days of every row that says something else than before, as it was and as it becomes, in the facility of its source: a greater version alone is
 -- nothing that a day shows. *<> compares stored bytes, as in mark_days.
 WITH changed AS (
     INSERT INTO {core} AS c ({columns})
@@ -18,10 +18,11 @@ WITH changed AS (
 )
 
 INSERT INTO touched_days
-SELECT DISTINCT {table}, d.day
+SELECT DISTINCT {table}, of_r.facility, d.day
 FROM (
     SELECT {was_placed} FROM changed WHERE was_there AND differs
     UNION ALL
     SELECT {now_placed} FROM changed WHERE differs OR NOT was_there
 ) AS r
+INNER JOIN ops.calendars AS of_r USING (source)
 CROSS JOIN LATERAL ({days}) AS d

@@ -11,7 +11,8 @@ SELECT DISTINCT ON (h.authority, h.survey_id)
     (h.bed ->> 'number')::integer AS bed_number,
     h.surveyed_on,
     h.event_time AS surveyed_at,
-    h.note
+    h.note,
+    h.source
 FROM touched
 INNER JOIN history.bed_surveys AS h ON (h.authority, h.survey_id) = (touched.authority, touched.key)
 WHERE h.recorded_at <= %(known_at)s::timestamptz

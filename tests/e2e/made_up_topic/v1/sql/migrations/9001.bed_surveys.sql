@@ -10,6 +10,7 @@ CREATE TABLE core.bed_surveys (
     surveyed_on date,
     surveyed_at timestamptz NOT NULL,
     note text,
+    source text NOT NULL,
     PRIMARY KEY (authority, survey_id)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON core.bed_surveys TO wardstream_writer;

@@ -12,6 +12,7 @@ SELECT DISTINCT ON (h.authority, h.survey_id)
     h.surveyed_on,
     h.event_time AS surveyed_at,
     h.note,
+    h.source,
     h.mattress
 FROM touched
 INNER JOIN history.bed_surveys AS h ON (h.authority, h.survey_id) = (touched.authority, touched.key)
