@@ -110,8 +110,8 @@ class Comparison:
         with self._conn.transaction():
             self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             books = read_books(self._conn)
-            starts = {one.at: [*(piece.start for piece in one.pieces), one.end] for one in cuts}
-            groups = sum_table(self._conn, place, topic, starts)
+            bounds = {one.at: [*(piece.start for piece in one.pieces), one.end] for one in cuts}
+            groups = sum_table(self._conn, place, topic, bounds)
             table = table_of(place, topic)
             query = beside(__file__, "beyond").format(rows=table)
             beyond = [
@@ -125,7 +125,7 @@ class Comparison:
         for group in groups:
             at = (group.topic_id, group.partition)
             there[at] += group.rows.number
-            if group.piece is not None and group.piece < len(self._cuts[at].pieces):
+            if group.piece is not None:
                 piece = self._cuts[at].pieces[group.piece]
                 sums.accounts[piece] += Account(**{place: group.rows})
         sums.miscounted += _miscounted(place, name, cuts, books, there)

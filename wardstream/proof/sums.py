@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from psycopg import sql
 
 from wardstream.database.connection import Connection, beside, scalar, types_of
 
+CELL = 1_000_000
+"""Offsets that have the same number when a row's piece is looked for: no more than ranges are merged to."""
 PLACES = ("history", "duplicate", "quarantine")
 """Where the row of a message is, as sql/place_*.sql call it."""
 CHANGES = {"topic_id", "discarded_at", "discarded_by", "discard_note"}
@@ -100,34 +103,36 @@ class Group:
     filed: bool
     """Whether the ledger knows the partition under the topic that they are filed under."""
     piece: int | None
-    """Which of the pieces, from 0; as many as there are pieces: after them. None where nothing is known of it."""
+    """Which of the pieces, from 0; None where they lie in none."""
     rows: Rows
     first: int
     beyond: int
     """How many of them lie where no commit has been yet."""
 
 
-def sum_table(conn: Connection, place: str, topic: str, starts: Mapping[tuple[str, int], Sequence[int]]) -> list[Group]:
+def sum_table(conn: Connection, place: str, topic: str, bounds: Mapping[tuple[str, int], Sequence[int]]) -> list[Group]:
     """One pass over the table of a place, by partition and piece.
 
-    `starts`: where the pieces of each partition begin, and where the last one ends.
+    `bounds`: where the pieces of each partition begin, and where the last one ends.
     """
     table = table_of(place, topic)
-    rows = [
-        sql.SQL("({}, {}::int, {}::bigint[])").format(
-            sql.Literal(topic_id), sql.Literal(partition), sql.Literal(list(at))
+    pieces: list[sql.Composable] = [
+        sql.SQL("({}, {}::int, {}::bigint, {}::int, {}::bigint, {}::bigint)").format(*map(sql.Literal, row))
+        for (topic_id, partition), offsets in bounds.items()
+        for piece, (start, end) in enumerate(pairwise(offsets))
+        for row in (
+            (topic_id, partition, cell, piece, start, end) for cell in range(start // CELL, (end - 1) // CELL + 1)
         )
-        for (topic_id, partition), at in starts.items()
     ]
+    none = sql.SQL("(NULL, NULL::int, NULL::bigint, NULL::int, NULL::bigint, NULL::bigint)")
     query = beside(__file__, "sums").format(
         rows=table,
         hash=hash_of_row(conn, table, "s"),
-        starts=sql.SQL(", ").join(rows) if rows else sql.SQL("(NULL, NULL::int, NULL::bigint[])"),
+        pieces=sql.SQL(", ").join(pieces or [none]),
+        cell=sql.Literal(CELL),
         topic=sql.Literal(topic) if place == "history" else sql.SQL("s.topic"),
     )
     return [
-        Group(
-            topic_id, partition, filed, None if piece is None else piece - 1, Rows(number, int(hashes)), first, beyond
-        )
+        Group(topic_id, partition, filed, piece, Rows(number, int(hashes)), first, beyond)
         for topic_id, partition, filed, piece, number, hashes, first, beyond in conn.execute(query)
     ]

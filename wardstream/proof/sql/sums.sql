@@ -1,30 +1,22 @@
--- One pass over {rows}: of each piece of a partition (the pieces that begin at `starts`, numbered from 1) how many rows
--- there are, and the sum of their hashes. `filed`: the ledger knows the partition under the topic the rows are filed
--- under. `beyond`: rows from where the ledger is now.
--- OFFSET 0 hides from the planner that `piece` comes from offsets: it would expect as many groups as rows, and leave all
--- of the work to one process. Temporary tables would do so, too.
+-- One pass over {rows}: of each piece of a partition how many rows there are, and the sum of their hashes. `filed`: the
+-- ledger knows the partition under the topic the rows are filed under. `beyond`: rows from where the ledger is now.
+-- Pieces are VALUES, and found by {cell} offsets at a time: parallel workers see no temporary table, and from an expression
+-- over offsets the planner would expect as many groups as rows, and leave all of the work to one process.
 SELECT
-    t.topic_id,
-    t.partition,
-    t.filed,
-    t.piece,
+    s.topic_id,
+    s.partition,
+    l.topic_id IS NOT NULL AS filed,
+    p.piece,
     count(*),
-    sum(t.hash),
-    min(t."offset"),
-    count(*) FILTER (WHERE t.beyond)
-FROM (
-    SELECT
-        s.topic_id,
-        s.partition,
-        s."offset",
-        l.topic_id IS NOT NULL AS filed,
-        width_bucket(s."offset", p.starts) AS piece,
-        {hash} AS hash,
-        s."offset" >= l.next_offset AS beyond
-    FROM {rows} AS s
-    LEFT JOIN (VALUES {starts}) AS p (topic_id, partition, starts)
-        ON p.topic_id = s.topic_id AND p.partition = s.partition
-    LEFT JOIN ops.ledger AS l ON l.topic_id = s.topic_id AND l.partition = s.partition AND l.topic = {topic}
-    OFFSET 0
-) AS t
-GROUP BY t.topic_id, t.partition, t.filed, t.piece
+    sum({hash}),
+    min(s."offset"),
+    count(*) FILTER (WHERE s."offset" >= l.next_offset) AS beyond
+FROM {rows} AS s
+LEFT JOIN (VALUES {pieces}) AS p (topic_id, partition, cell, piece, start_offset, end_offset)
+    ON p.topic_id = s.topic_id
+    AND p.partition = s.partition
+    AND p.cell = s."offset" / {cell}
+    AND s."offset" >= p.start_offset
+    AND s."offset" < p.end_offset
+LEFT JOIN ops.ledger AS l ON l.topic_id = s.topic_id AND l.partition = s.partition AND l.topic = {topic}
+GROUP BY s.topic_id, s.partition, filed, p.piece
