@@ -20,7 +20,8 @@ from wardstream.database.migrate import migrate, rollback
 from wardstream.kafka.broker import Broker, Extent
 from wardstream.kafka.topics import create_topics
 from wardstream.proof.digest import digest
-from wardstream.proof.verify import Report, verify
+from wardstream.proof.report import Report
+from wardstream.proof.verify import verify
 from wardstream.registry.client import register_all
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.stack.env import environment

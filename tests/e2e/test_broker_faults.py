@@ -203,6 +203,8 @@ def test_kafkas_data_is_put_back_to_an_older_state(ward: Hospital, tmp_path: Pat
     accept(ward)
     report = ward.verified()
     assert sum(tally.received for tally in report.tallies if tally.former) == received
+    former = ward.rows("SELECT sum(stored + duplicate + quarantined) FROM ops.verified WHERE topic_id LIKE '%~%'")
+    assert former == [(received,)], "what was verified of the former logs goes on being compared"
     assert ward.digest() == digest
     ward.must("replay", "sample", "--seed", "9")
     ward.verified()

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from tests.e2e.hospital import Hospital
+from tests.e2e.hospital import Hospital, wait_for
+from tests.integration.commit.test_history import add, edit
+from wardstream import stack
 from wardstream.contracts.codec import Encoder
 from wardstream.contracts.examples import load_examples
 from wardstream.contracts.model import load_contracts
+from wardstream.database.migrate import migrate
+from wardstream.proof import placing
+from wardstream.proof.reading import read_partition
+from wardstream.proof.report import Report
 from wardstream.proof.verify import verify
 from wardstream.registry.client import schema_id
 
@@ -134,7 +147,7 @@ CHANGES = {
     ),
 }
 TABLES = (
-    *("history.labs", "core.lab_results", "core.encounters", "ops.sources"),
+    *("history.labs", "history.diagnoses", "core.lab_results", "core.encounters", "ops.sources"),
     *("ops.quarantine", "ops.duplicates", "ops.ledger_ranges", "ops.ledger"),
 )
 
@@ -176,3 +189,217 @@ def test_the_command_exits_1_and_rebuild_mends_core(restored: Hospital) -> None:
     restored.must("rebuild")
     assert restored.cli("verify").returncode == 0
     assert restored.digest() == digest
+
+
+# Verified before, and not read again. Each change is one that hides: of history the hash column says what it said.
+SEEN_BEFORE = r"topic {topic} partition 0 offsets \d+ to \d+: their rows are not those that were verified at "
+COPY_OF_ONE_LAB = "(SELECT (jsonb_populate_record(h, {change})).* FROM history.labs h WHERE lab_result_id = {lab})"
+HIDDEN = {
+    "value in history": ("labs", CHANGES["value in history"][0], AT_THE_LAB),
+    "hash in history": ("labs", CHANGES["hash in history"][0], AT_THE_LAB),
+    "row of history deleted": ("labs", CHANGES["row of history deleted"][0], AT_THE_LAB),
+    "row of history added": (
+        "labs",
+        "INSERT INTO history.labs " + COPY_OF_ONE_LAB.format(change='\'{"event_id": "added"}\'', lab=ONE_LAB),
+        AT_THE_LAB + 'a row of "history"."labs" says so, but the message does not',
+    ),
+    "hash in duplicates": ("", CHANGES["hash in duplicates"][0], AT_A_DUPLICATE),
+    "value in quarantine": ("labs", CHANGES["value in quarantine"][0], AT_THE_POISON),
+    # what Kafka does not say can be compared with what it was alone
+    "time of arrival": (
+        "labs",
+        f"UPDATE history.labs SET received_at = received_at - interval '1 day' WHERE lab_result_id = {ONE_LAB}",
+        SEEN_BEFORE.format(topic="labs"),
+    ),
+    "reason in quarantine": (
+        "labs",
+        "UPDATE ops.quarantine SET reason = 'missing:kind' WHERE reason = 'bad_avro'",
+        SEEN_BEFORE.format(topic="labs"),
+    ),
+}
+
+
+def received(report: Report) -> int:
+    """All messages of Kafka, in a report without findings."""
+    return sum(tally.received for tally in report.tallies)
+
+
+def ranges(hospital: Hospital) -> list[tuple[object, ...]]:
+    """What verify has written down, without when."""
+    columns = ", ".join(f"{name}, {name}_sum" for name in ("stored", "duplicate", "quarantined"))
+    return hospital.rows(
+        f"SELECT topic, v.partition, start_offset, end_offset, {columns}"
+        " FROM ops.verified AS v JOIN ops.ledger USING (topic_id) ORDER BY 1, 2, 3"
+    )
+
+
+def test_what_was_verified_is_not_read_again(filled: Hospital) -> None:
+    filled.verified()
+    kept, again = ranges(filled), filled.verified()
+    assert again.read == 0
+    assert len(kept) == len([tally for tally in again.tallies if tally.received]), "one row a partition"
+    filled.must("replay", "sample", "--limit", "7")
+    filled.caught_up()
+    assert filled.verified().read == 7
+    assert filled.verified().read == 0
+    assert len(ranges(filled)) == len(kept), "what follows is merged"
+
+
+def test_full_reads_all_of_it(filled: Hospital) -> None:
+    filled.verified()
+    kept = ranges(filled)
+    said = json.loads(filled.must("verify", "--full", "--json"))
+    assert said["read"] == received(filled.verified()) > 1000
+    assert ranges(filled) == kept
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_change_of_what_was_verified_before_is_named(restored: Hospital, name: str) -> None:
+    topic, change, where = HIDDEN[name]
+    restored.verified()
+    ((lab, offset),) = restored.rows(f"SELECT {ONE_LAB}, {ONE_OFFSET}")
+    ((poison,),) = restored.rows("SELECT \"offset\" FROM ops.quarantine WHERE reason = 'bad_avro'")
+    with restored.connect() as conn:
+        assert conn.execute(change).rowcount == 1
+    reports = [verify(restored.settings, wait_seconds=0) for _ in range(2)]  # it does not get used to it
+    pattern = where.format(lab=re.escape(lab), offset=offset, poison=poison)
+    for report in reports:
+        assert any(re.match(pattern, finding) for finding in report.findings), (pattern, report.findings)
+        differs = SEEN_BEFORE.format(topic=topic or r"\w+")
+        assert len([finding for finding in report.findings if re.match(differs, finding)]) == 1
+        assert 0 < report.read < received(report), "the range that differs is read, and no other"
+
+
+def test_what_is_as_it_was_again_need_not_be_read(filled: Hospital) -> None:
+    """All of the changes above were undone."""
+    assert filled.verified().read == 0
+
+
+def test_a_range_with_a_finding_is_not_written_down(restored: Hospital) -> None:
+    with restored.connect() as conn:
+        conn.execute("DELETE FROM ops.verified")
+        conn.execute(CHANGES["value in history"][0])
+    assert verify(restored.settings, wait_seconds=0).findings
+    assert {topic for topic, *_ in ranges(restored)} == set(load_contracts(restored.settings.schemas_dir)) - {"labs"}
+    assert verify(restored.settings, wait_seconds=0).findings
+
+
+def test_a_row_that_no_message_accounts_for_keeps_its_range_from_being_written_down(restored: Hospital) -> None:
+    with restored.connect() as conn:
+        conn.execute("DELETE FROM ops.verified")
+        conn.execute(HIDDEN["row of history added"][1])
+    assert verify(restored.settings, wait_seconds=0).findings
+    assert "labs" not in {topic for topic, *_ in ranges(restored)}
+
+
+def test_full_says_once_what_kafka_cannot(restored: Hospital) -> None:
+    restored.verified()
+    with restored.connect() as conn:
+        conn.execute(HIDDEN["time of arrival"][1])
+    assert verify(restored.settings, wait_seconds=0).findings
+    (finding,) = verify(restored.settings, wait_seconds=0, full=True).findings
+    assert re.match(SEEN_BEFORE.format(topic="labs"), finding)
+    assert not verify(restored.settings, wait_seconds=0).findings, "each of its messages was compared"
+    with restored.connect() as conn:
+        conn.execute("DELETE FROM ops.verified")  # of the changed time
+
+
+def test_sums_of_another_form_are_not_compared(filled: Hospital) -> None:
+    filled.verified()
+    kept = ranges(filled)
+    with filled.connect() as conn:
+        conn.execute("UPDATE ops.verified SET form = 'of a former major version', stored_sum = 0")
+    report = filled.verified()
+    assert report.read == received(report)
+    assert ranges(filled) == kept
+
+
+def test_processes_find_the_same(filled: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Pool(ProcessPoolExecutor):
+        def __init__(self, processes: int, *more: Any) -> None:
+            started.append(processes)
+            super().__init__(processes, *more)
+
+    filled.verified()
+    kept = ranges(filled)
+    monkeypatch.setattr(placing, "CHUNK", 300)
+    monkeypatch.setattr(placing, "LONGEST", 1000)
+    monkeypatch.setattr(placing, "ProcessPoolExecutor", Pool)
+    report = verify(filled.settings, 0, full=True)
+    assert (report.findings, report.read) == ([], received(report))
+    assert started and min(started) == placing.cores()
+    assert ranges(filled) == kept
+
+
+def test_kafka_is_read_outside_of_any_transaction_and_beside_commits(
+    filled: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No snapshot holds back vacuum meanwhile; what is committed meanwhile is for the next time."""
+    open_ones = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wardstream verify' AND xact_start < now()"
+    )
+    seen: list[int] = []
+
+    def watched(*where: Any) -> Iterator[pa.Table]:
+        for messages in read_partition(*where):
+            if not seen:
+                filled.must("replay", "sample", "--limit", "5")
+                filled.caught_up()
+            seen.append(filled.rows(open_ones)[0][0])
+            yield messages
+
+    before = received(filled.verified())
+    monkeypatch.setattr(placing, "CHUNK", 10**6)  # in this process
+    monkeypatch.setattr(placing, "read_partition", watched)
+    report = verify(filled.settings, 0, full=True)
+    assert (report.findings, report.read, received(report)) == ([], before, before)
+    assert len(seen) >= 4 and set(seen) == {0}
+    assert filled.verified().read == 5
+
+
+def test_what_kafka_no_longer_has_stays_proven(restored: Hospital) -> None:
+    restored.verified()
+    gone = restored.extent("diagnoses").start + 20
+    admin = AdminClient({"bootstrap.servers": restored.settings.kafka})
+    for future in admin.delete_records([TopicPartition("diagnoses", 0, gone)]).values():
+        future.result()
+    wait_for("the messages to go", lambda: restored.extent("diagnoses").start == gone)
+    report = restored.verified()
+    note = f"topic diagnoses partition 0: offsets before {gone} are no longer on the broker to compare with"
+    assert f"{note}; of {gone} of them the rows are those of before" in report.notes
+    assert report.read == 0
+
+    first = '(SELECT min("offset") FROM history.diagnoses)'
+    query = f"UPDATE history.diagnoses SET short_title = 'changed' WHERE \"offset\" = {first}"
+    with restored.connect() as conn:
+        assert conn.execute(query).rowcount == 1
+    for full in (False, True, False):
+        findings = verify(restored.settings, 0, full).findings
+        assert any(re.match(SEEN_BEFORE.format(topic="diagnoses"), finding) for finding in findings)
+
+
+@pytest.fixture
+def changeable(filled: Hospital, tmp_path: Path) -> Iterator[Hospital]:
+    """The same database under schemas of its own, without a stream."""
+    stack.stop_part(filled.settings, "stream")
+    schemas = shutil.copytree(filled.settings.schemas_dir, tmp_path / "schemas")
+    yield Hospital(filled.settings.model_copy(update={"schemas_dir": schemas}))
+
+
+def test_a_restated_topic_and_one_with_a_new_column_are_read_again(changeable: Hospital) -> None:
+    settings = changeable.settings
+    of_labs = next(tally.received for tally in changeable.verified().tallies if tally.topic == "labs")
+    edit(settings, "labs", add("analyser", "string"), 2)
+    migrate(settings)
+    assert changeable.verified().read == of_labs
+    assert changeable.verified().read == 0
+
+    (settings.schemas_dir / "sources.yaml").write_text("sources: {sample: {authority: elsewhere}}\n")
+    migrate(settings)
+    assert changeable.rows("SELECT DISTINCT authority FROM history.labs") == [("elsewhere",)]
+    report = changeable.verified()
+    gone = changeable.extent("diagnoses").start
+    assert report.read == received(report) - gone, "history of every topic says something else than it did"
+    assert changeable.verified().read == 0

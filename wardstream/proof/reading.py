@@ -13,6 +13,7 @@ from wardstream.settings import Settings
 from wardstream.stream.decode import MESSAGE
 
 CHUNK = 20_000
+AHEAD = 8_192  # kB that are fetched before they are asked for; at the end of a piece they are thrown away
 SILENCE_SECONDS = 60.0
 
 
@@ -28,7 +29,7 @@ def read_partition(settings: Settings, topic: str, partition: int, start: int, e
     if start >= end:
         return
     trouble = Trouble(settings)
-    options = {"isolation.level": "read_committed", "queued.max.messages.kbytes": 32_768, "auto.offset.reset": "error"}
+    options = {"isolation.level": "read_committed", "queued.max.messages.kbytes": AHEAD, "auto.offset.reset": "error"}
     reader = consumer(settings, "verify", trouble, **options)
     try:
         reader.assign([TopicPartition(topic, partition, start)])

@@ -32,6 +32,10 @@ HISTORY = (
     "UPDATE {history} AS h SET ({columns}) = ROW({values}) FROM ({moved}) AS m"
     " WHERE h.source = m.source AND ROW({old}) IS DISTINCT FROM ROW({values})"
 )
+FORGET = (
+    "DELETE FROM ops.verified AS v USING ops.ledger AS l"
+    " WHERE l.topic_id = v.topic_id AND l.partition = v.partition AND l.topic = %s"
+)
 CORE = (
     "UPDATE {core} AS c SET authority = m.authority FROM ({moved}) AS m WHERE c.source = m.source AND c.authority = ''"
 )
@@ -50,7 +54,8 @@ def restate(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> 
         if not moved:
             return []
         for contract in contracts.values():
-            _restate_history(conn, contract, moved)
+            if _restate_history(conn, contract, moved):
+                conn.execute(FORGET, [contract.topic])  # what verify has seen is not what is there now
         for fold in plan.folds:  # rows of a version that knew no authority; what else they should say, the folds say
             if not {"source", "authority"} <= set(columns_of(conn, "core", fold.table)):
                 continue  # the fold gives each of its rows anew, or says what the table lacks
@@ -61,8 +66,8 @@ def restate(conn: Connection, contracts: Mapping[str, Contract], plan: Plan) -> 
     return [f"source {source}: its ids are those of {uses.authority}" for source, uses in moved.items()]
 
 
-def _restate_history(conn: Connection, contract: Contract, moved: Mapping[str, Uses]) -> None:
-    """Only rows that say something else are written."""
+def _restate_history(conn: Connection, contract: Contract, moved: Mapping[str, Uses]) -> int:
+    """Only rows that say something else are written; how many."""
     there = columns_of(conn, "history", contract.topic)
     ids = [name for name in contract.identifiers if name in there]
     sent = {name: sql.SQL("coalesce(h.ids_as_sent ->> {}, h.{})").format(name, sql.Identifier(name)) for name in ids}
@@ -76,7 +81,7 @@ def _restate_history(conn: Connection, contract: Contract, moved: Mapping[str, U
     values = sql.SQL(", ").join([sql.SQL("m.authority"), said, *compared.values()])
     history = sql.Identifier("history", contract.topic)
     parts = {"history": history, "columns": names(columns), "old": names(columns, "h"), "values": values}
-    _execute(conn, HISTORY, moved, **parts)
+    return _execute(conn, HISTORY, moved, **parts)
 
 
 def _compared(text: sql.Composable) -> sql.Composed:
@@ -86,5 +91,5 @@ def _compared(text: sql.Composable) -> sql.Composed:
     return sql.SQL("CASE WHEN m.ignore_case THEN {} ELSE {} END").format(small, bare)
 
 
-def _execute(conn: Connection, statement: LiteralString, moved: Mapping[str, Uses], **parts: sql.Composable) -> None:
-    conn.execute(sql.SQL(statement).format(moved=sql.SQL(MOVED), **parts), as_lists(moved))
+def _execute(conn: Connection, statement: LiteralString, moved: Mapping[str, Uses], **parts: sql.Composable) -> int:
+    return conn.execute(sql.SQL(statement).format(moved=sql.SQL(MOVED), **parts), as_lists(moved)).rowcount

@@ -16,7 +16,8 @@ from wardstream.airflow.api import FINISHED, AirflowApi, AirflowError
 from wardstream.daily.marts import load_marts
 from wardstream.daily.stale import count_stale
 from wardstream.database.connection import connect, scalar, trusted
-from wardstream.proof.verify import Report, verify
+from wardstream.proof.report import Report
+from wardstream.proof.verify import verify
 from wardstream.settings import PROJECT_ROOT, Settings
 from wardstream.sources.replay_commands import replay_demo
 from wardstream.stack.env import stream_environment

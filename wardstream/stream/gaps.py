@@ -24,7 +24,7 @@ WHERE l.topic = ANY(%s) AND NOT EXISTS (
     SELECT FROM ops.gaps AS g WHERE g.topic_id = l.topic_id AND g.partition = l.partition AND g.end_offset IS NULL
 )
 ORDER BY l.topic, l.topic_id, l.partition"""
-BOOKS = ("ops.ledger", "ops.ledger_ranges", "ops.duplicates", "ops.quarantine", "ops.gaps")
+BOOKS = ("ops.ledger", "ops.ledger_ranges", "ops.duplicates", "ops.quarantine", "ops.gaps", "ops.verified")
 
 
 class Changed(Exception):

@@ -135,6 +135,19 @@ def test_a_changed_file_makes_two_things_one_and_one_two(said: Callable[[str], S
     bench.admin.close()
 
 
+def test_what_verify_has_seen_of_a_topic_that_is_restated_is_forgotten(said: Callable[[str], Settings]) -> None:
+    bench = Bench(said(TWO_LABS))
+    bench.commit(*sent_by("lab", *ALL_TOPICS), *sent_by("other", lab("x", "resulted", 5)))
+    bench.admin.execute(
+        "INSERT INTO ops.verified SELECT topic_id, partition, 0, 1, 'form', 1, 0, 0, 0, 0, 0, now() FROM ops.ledger"
+    )
+    said(ONE_LAB)
+    left = bench.rows("SELECT topic FROM ops.verified JOIN ops.ledger USING (topic_id, partition) ORDER BY 1")
+    assert left == [("admissions",), ("diagnoses",), ("patients",)], "only facts of labs came from the other source"
+    bench.committer.close()
+    bench.admin.close()
+
+
 def test_case_counts_until_the_authority_says_otherwise(said: Callable[[str], Settings]) -> None:
     settings = said(ONE_LAB)
     bench = Bench(settings)

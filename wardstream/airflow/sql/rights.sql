@@ -42,6 +42,7 @@ of_relations AS (
         WHEN relation.relname IN (
             'streams', 'stream_leases', 'ledger', 'senders', 'day_versions', 'day_builds', 'alerts', 'stream_control'
         ) THEN '{SELECT,INSERT,UPDATE}'
+        WHEN relation.relname = 'verified' THEN '{}'
         WHEN relation.relname = 'stale_days' THEN '{SELECT,INSERT,UPDATE,DELETE}'
         ELSE '{SELECT,INSERT}'
     END::text[]) AS privilege

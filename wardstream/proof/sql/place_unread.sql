@@ -1,19 +1,18 @@
 -- Where each message is found that no deployed version of its schema reads: by topic id, partition and offset alone.
-INSERT INTO placed (topic_id, partition, "offset", place, fault)
+INSERT INTO placed ("offset", place, fault, hash)
 SELECT
-    %(topic_id)s,
-    %(partition)s,
     m."offset",
     coalesce(there.place, 'nowhere'),
-    CASE WHEN there.place IS NULL THEN 'it is nowhere in the database' END
+    CASE WHEN there.place IS NULL THEN 'it is nowhere in the database' END,
+    there.hash
 FROM unnest(%(offsets)s::bigint[]) AS m ("offset")
 LEFT JOIN (
-    SELECT "offset", 'history' AS place FROM {history}
-    WHERE topic_id = %(topic_id)s AND partition = %(partition)s
+    SELECT h."offset", 'history' AS place, {history_hash} AS hash FROM {history} AS h
+    WHERE h.topic_id = %(topic_id)s AND h.partition = %(partition)s
     UNION ALL
-    SELECT "offset", 'duplicate' FROM ops.duplicates
-    WHERE topic_id = %(topic_id)s AND partition = %(partition)s
+    SELECT d."offset", 'duplicate', {duplicate_hash} FROM ops.duplicates AS d
+    WHERE d.topic_id = %(topic_id)s AND d.partition = %(partition)s
     UNION ALL
-    SELECT "offset", 'quarantine' FROM ops.quarantine
-    WHERE topic_id = %(topic_id)s AND partition = %(partition)s
+    SELECT q."offset", 'quarantine', {quarantine_hash} FROM ops.quarantine AS q
+    WHERE q.topic_id = %(topic_id)s AND q.partition = %(partition)s
 ) AS there ON there."offset" = m."offset"

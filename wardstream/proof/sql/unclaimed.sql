@@ -1,8 +1,11 @@
--- Rows of {rows} that no message accounts for, from the first offset that could still be read.
-SELECT s.partition, s."offset"
+-- Rows of {rows} in a piece of a partition that no message of it accounts for; of two at one offset, the one that was
+-- not found.
+SELECT s."offset"
 FROM {rows} AS s
-INNER JOIN readable AS b ON b.topic_id = s.topic_id AND b.partition = s.partition AND s."offset" >= b.start_offset
-LEFT JOIN placed AS p
-    ON (p.topic_id, p.partition, p."offset", p.place) = (s.topic_id, s.partition, s."offset", {place})
-WHERE p.place IS NULL AND b.topic = {topic}
-ORDER BY s.partition, s."offset"
+LEFT JOIN placed AS p ON p."offset" = s."offset" AND p.place = {place} AND p.hash = {hash}
+WHERE s.topic_id = %(topic_id)s
+    AND s.partition = %(partition)s
+    AND s."offset" >= %(start)s
+    AND s."offset" < %(end)s
+    AND p.place IS NULL
+ORDER BY s."offset"
