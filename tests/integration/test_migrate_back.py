@@ -70,7 +70,7 @@ def test_back_and_forward_over_filled_tables(server: Settings) -> None:
     newest = to_roll_back(settings, 1000)
     since = newest[: newest.index(LAST_OF_0_1_0)]
     assert len(since) > 3
-    for count in range(1, len(since) + 1):
+    for count in (*(number for number in (1, 2, 4, 8) if number < len(since)), len(since)):
         assert rollback(settings, count) == since[:count]
         assert (kept(settings, BROUGHT), books(bench)) == (before_them, counted), f"back by {count}"
         assert sorted(migrate(settings)) == sorted(since[:count])

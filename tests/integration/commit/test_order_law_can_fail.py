@@ -71,8 +71,6 @@ BRIEFLY = (
     "one fact: of a batch the last to arrive wins",
     "one fact: one id with two bodies in a batch, by arrival",
     "one fact: the last batch wins",
-    "one fact: what is there stays",
-    "one fact: of two batches, ties by arrival",
     "one fact: one id with two bodies, by arrival",
     "stays: facts are laid out by arrival",
     "core: what vanishes stays",
