@@ -18,6 +18,10 @@ from wardstream.stack import paths
 TOGETHER = ("tests/airflow_e2e", "tests/integration/daily", "tests/integration/dags")
 
 
+LONGEST = "tests/e2e/test_verify.py"
+"""Of tests/e2e, which come last: were it the last of them, one worker would wait for the other."""
+
+
 class ByWhatTheyShare(LoadFileScheduling):  # type: ignore[misc]
     """A file's tests on one worker, or those of a whole folder."""
 
@@ -25,6 +29,11 @@ class ByWhatTheyShare(LoadFileScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
         return folder if folder in TOGETHER else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest of the last files first."""
+    items.sort(key=lambda item: (item.nodeid.startswith("tests/e2e/"), not item.nodeid.startswith(LONGEST)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatTheyShare:

@@ -38,8 +38,9 @@ DRIVERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wards
 
 @pytest.fixture(scope="module")
 def ward(hospital: Hospital) -> Iterator[Hospital]:
-    """The hospital with small batches, so that the sample is a backlog of several."""
-    own = Hospital(hospital.settings.model_copy(update={"stream_max_offsets": BATCH}))
+    """The hospital with small batches, so that the sample is a backlog of several; one query, hence one session that
+    commits, for each driver."""
+    own = Hospital(hospital.settings.model_copy(update={"stream_max_offsets": BATCH, "stream_split": False}))
     own.empty()
     yield own
     own.must("stream", "start")
