@@ -68,7 +68,7 @@ def session(settings: Settings) -> SparkSession:
         .config("spark.sql.shuffle.partitions", "1")
         .config("spark.sql.adaptive.enabled", "false")  # streaming has none, and would warn
         # After nothing new was found, it asks Kafka again so much later; 10 ms would cost 15 CPU seconds a minute.
-        .config("spark.sql.streaming.pollingDelay", "200ms")
+        .config("spark.sql.streaming.pollingDelay", "500ms")
         # Spark's log of batches is scratch: no checksum beside each file, and no symbolic links looked up.
         .config("spark.sql.streaming.checkpointFileManagerClass", CHECKPOINT_FILES)
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
