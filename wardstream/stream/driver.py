@@ -33,12 +33,12 @@ from tenacity import (
     wait_exponential,
 )
 
-from wardstream.contracts.model import ContractError, load_contracts
+from wardstream.contracts.model import Contract, ContractError, load_contracts
 from wardstream.database.connection import Connection, MissingTable, PoolerBetween, connect, scalar
 from wardstream.database.locks import NOT_SET_UP
 from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import Broker, Extent, Partition, SendersClock, TopicMissing
-from wardstream.registry.client import RegistryUnavailableError, SchemaSource
+from wardstream.registry.client import RegistryUnavailableError
 from wardstream.settings import Settings
 from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.check import must_run
@@ -108,19 +108,17 @@ class Driver:
         self._meanings = Meanings(settings)
         self._shown: dict[Partition, int] = {}
         self._shown_warned = ""
-        self.source = SchemaSource(settings)
-        """The schemas that are known without asking: from `starts` on, all that the registry had then."""
-        self._judge = FastJudge(Judge(self.contracts, self.source))
+        self._judges: dict[tuple[str, ...], FastJudge] = {}
+        """By query; each knows without asking the schemas that the registry had when `starts` was called."""
 
     def starts(self) -> list[Start]:
         """Where each query begins: one for all topics, or one a topic. NOT_YET or STOPPED_BY while it must not."""
         self.broker.check_clock()
         extents, offsets = self._enter_partitions()
         check_drain(self.turn.drain_to, extents)
-        self.source = self._meanings.check_known(self.contracts)
-        self._judge = FastJudge(Judge(self.contracts, self.source))
+        source = self._meanings.check_known(self.contracts)
         ids = {extent.topic: extent.topic_id for extent in extents}
-        self.lease.held = still_held(self.lease.held, ids, self.contracts, self.source)
+        self.lease.held = still_held(self.lease.held, ids, self.contracts, source)
         read = tuple(topic for topic in ids if topic not in self.lease.held)
         if not read:
             raise AllHeld("; ".join(why(topic, held) for topic, held in self.lease.held.items()))
@@ -130,6 +128,7 @@ class Driver:
         with connect(self.settings.writer_url, session_name("check", self.stream)) as conn:
             must_run(conn, self.contracts, self.plan)
         groups = [(topic,) for topic in read] if self.settings.stream_split else [read]
+        self._judges = {topics: FastJudge(Judge(self._contracts_of(topics), source)) for topics in groups}
         # A batch too large for the heap kills the JVM, and would do so again at every start.
         share = min(10**self.lease.fruitless_starts, SMALLEST_SHARE)
         most = max(1, self.settings.stream_max_offsets // share)
@@ -143,6 +142,10 @@ class Driver:
             )
             for topics in groups
         ]
+
+    def _contracts_of(self, topics: tuple[str, ...]) -> dict[str, Contract]:
+        """Those of one query: its batches have no columns for the events of others."""
+        return {topic: self.contracts[topic] for topic in topics}
 
     def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
         """One batch of one query, from Spark's plan to its commit, which goes on while the next one is collected."""
@@ -196,7 +199,8 @@ class Driver:
             if self.stop_requested.is_set() or self.failure:  # while this one waited
                 return None
             messages = collect()
-        found = sort_out(self._judge(messages), self.contracts, start.topic_ids)
+        judged = self._judges[start.topics](messages)
+        found = sort_out(judged, self._contracts_of(start.topics), start.topic_ids)
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
@@ -255,9 +259,8 @@ class Driver:
         if start.topics not in self._committers:
             conn = connect(self.settings.writer_url, session_name("commit", self.stream))
             self.lease.register(conn)
-            contracts = {topic: self.contracts[topic] for topic in start.topics}
             self._committers[start.topics] = Committer(
-                conn, contracts, self.plan, self.stream, self.lease.generation, self._ask
+                conn, self._contracts_of(start.topics), self.plan, self.stream, self.lease.generation, self._ask
             )
         return self._committers[start.topics]
 
