@@ -72,6 +72,8 @@ def session(settings: Settings) -> SparkSession:
         # Spark's log of batches is scratch: no checksum beside each file, and no symbolic links looked up.
         .config("spark.sql.streaming.checkpointFileManagerClass", CHECKPOINT_FILES)
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
+        # A batch is a result of some megabytes: above this size it would go through the block manager, copied twice.
+        .config("spark.task.maxDirectResultSize", "100m")
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("WARN")

@@ -40,6 +40,7 @@ from wardstream.stream.decode import MESSAGE, Judge, event_column, event_type, j
 log = logging.getLogger(__name__)
 
 HEADER = 5
+LONGEST = 2**31 - 1
 FEW = 100
 """Of fewer messages `Judge` alone is quicker: columns cost the same for one message and for a hundred."""
 PIECE = 10_000
@@ -99,20 +100,22 @@ class FastJudge:
     def _pieces(self, messages: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         done = self._fast(messages) if messages.num_rows >= self.few else []
         for places, said in done:
-            columns = {name: messages[name].take(places) for name in MESSAGE.names}
+            mine = messages if len(places) == messages.num_rows else messages.take(places)
+            columns = {name: mine[name] for name in MESSAGE.names}
             columns |= {name: said[name] for name in said.schema.names}
             rows = len(places)
             yield pa.RecordBatch.from_arrays(
                 [columns[f.name] if f.name in columns else pa.nulls(rows, f.type) for f in self._schema],
                 schema=self._schema,
             )
-        good = pa.concat_arrays([places for places, _ in done]) if done else pa.array([], pa.int64())
-        left = messages.filter(pc.invert(pc.is_in(_places(messages.num_rows), good)))
-        yield from self._slowly([left] if left.num_rows else [])
+        if sum(len(places) for places, _ in done) < messages.num_rows:
+            good = pa.concat_arrays([places for places, _ in done]) if done else pa.array([], pa.int64())
+            left = messages.filter(pc.invert(pc.is_in(_places(messages.num_rows), good)))
+            yield from self._slowly([left])
 
 
 def _places(count: int) -> pa.Array:
-    return pa.array(range(count), pa.int64())
+    return pa.arange(0, count)
 
 
 def _versions(judge: Judge) -> Iterator[_Version]:
@@ -173,15 +176,16 @@ class _Version:
         places = _places(messages.num_rows).filter(pc.fill_null(mine, False))
         if not len(places):
             return
-        bodies = [value[HEADER:] for value in messages["value"].take(places).to_pylist()]
-        readable, decoded = self._decoded(bodies)
+        bodies = pc.binary_slice(messages["value"].take(places), HEADER, LONGEST)  # without an end Arrow refuses
+        readable, decoded = self._decoded(bodies.to_pylist())
         places = places.take(readable)
-        sent = pa.array([bodies[place] for place in readable.to_pylist()], pa.binary())
-        good, json_ = self._good(decoded, sent, messages["broker_time"].take(places))
+        good, json_ = self._good(decoded, bodies.take(readable), messages["broker_time"].take(places))
         kept = places.filter(good)
         if len(kept):
+            if len(kept) < len(places):  # Arrow would copy all of it otherwise, too
+                decoded, json_ = decoded.filter(good), json_.filter(good)
             ids = self._ids.take(pc.index_in(heads.take(kept), self._heads))
-            yield kept, self._said(decoded.filter(good), json_.filter(good), ids)
+            yield kept, self._said(decoded, json_, ids)
 
     def _decoded(self, bodies: list[bytes]) -> tuple[pa.Array, pa.RecordBatch]:
         """Which bodies can be read, and their events."""
@@ -261,7 +265,7 @@ class _Version:
 
     def _rules_hold(self, values: Mapping[str, pa.Array], broker_time: pa.Array) -> Iterator[pa.Array]:
         rules, rows = self._rules, len(broker_time)
-        no = pa.array([False] * rows, pa.bool_())
+        no = pa.repeat(False, rows)
 
         def there(name: str) -> pa.Array:
             return pc.is_valid(values[name]) if name in values else no
@@ -300,7 +304,7 @@ class _Version:
         digests = [hashlib.sha256(one).digest() for one in json_.cast(pa.binary()).to_pylist()]
         said = {
             "schema_id": ids,
-            "fingerprint": pa.array([self._meaning] * rows, pa.int64()),
+            "fingerprint": pa.repeat(pa.scalar(self._meaning, pa.int64()), rows),
             "content_hash": pa.array(digests, pa.binary()),
             "authority": _by_value(values["source"], sources.authority_of, pa.string()),
             event_column(self._contract.topic): pa.StructArray.from_arrays(event, fields=list(kind)),

@@ -204,16 +204,17 @@ class Sorted:
 
 def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Mapping[str, str]) -> Sorted:
     """Split a table of `judged_schema` by verdict and topic, ordered by partition and offset."""
-    judged = judged.sort_by([("topic", "ascending"), ("partition", "ascending"), ("offset", "ascending")])
-    ids = pa.array([topic_ids[topic] for topic in judged["topic"].to_pylist()], pa.string())
-    judged = judged.append_column("topic_id", ids)
+    judged = _in_order(judged)
+    topics = pc.unique(judged["topic"])
+    ids = pa.array([topic_ids[topic] for topic in topics.to_pylist()], pa.string())
+    judged = judged.append_column("topic_id", ids.take(pc.index_in(judged["topic"], topics).combine_chunks()))
     waits = pc.fill_null(pc.equal(judged["reason"], NOT_DEPLOYED), False)
     waiting = judged.filter(waits).select(["topic", "topic_id", "partition", "offset", "schema_id"])
-    judged = judged.filter(pc.invert(waits))
+    judged = _those(judged, pc.invert(waits))
     good = pc.is_null(judged["reason"])
     events = {}
     for topic, contract in contracts.items():
-        rows = judged.filter(pc.and_(good, pc.equal(judged["topic"], topic)))
+        rows = _those(judged, pc.and_(good, pc.equal(judged["topic"], topic)))
         if rows.num_rows:
             events[topic] = _flat(rows, topic, contract)
     where = ["topic_id", "partition", "offset", "topic", "reason", "schema_id", "broker_time", "key", "value"]
@@ -225,6 +226,17 @@ def sort_out(judged: pa.Table, contracts: Mapping[str, Contract], topic_ids: Map
         frozenset((one["schema_id"], one["topic"], one["fingerprint"]) for one in distinct),
         waiting,
     )
+
+
+def _in_order(judged: pa.Table) -> pa.Table:
+    """By topic, partition and offset, as Kafka gives them nearly always."""
+    order = pc.sort_indices(judged, [(name, "ascending") for name in ("topic", "partition", "offset")])
+    return judged if order.equals(pa.arange(0, len(order)).cast(order.type)) else judged.take(order)
+
+
+def _those(rows: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
+    """The rows that are wanted; a filter would copy them where that is all of them, too."""
+    return rows if pc.all(wanted).as_py() else rows.filter(wanted)
 
 
 def _flat(rows: pa.Table, topic: str, contract: Contract) -> pa.Table:

@@ -1,9 +1,9 @@
 -- Staged rows that say something new become history; how many of each partition.
--- Ordered, so that of two equal messages in one batch the first offset stays.
+-- Ordered where a batch repeats a fact, so that of equal messages the first offset stays.
 WITH stored AS (
     INSERT INTO {history} ({columns})
     SELECT {columns} FROM ({query}) AS q
-    ORDER BY partition, "offset"
+    {order}
     ON CONFLICT (recorded_at, event_id, content_hash) DO NOTHING
     RETURNING topic_id, partition
 )

@@ -1,6 +1,6 @@
 -- Where one fact says all: what is staged replaces what core holds, if its version is greater. History is not read.
 -- Days of every row that says something else than before, as it was and as it becomes, in the facility of its source: a greater version alone is
--- nothing that a day shows. *<> compares stored bytes, as in mark_days.
+-- nothing that a day shows. *<> compares stored bytes, as in mark_days. A row that is new has nothing to differ from: null.
 WITH changed AS (
     INSERT INTO {core} AS c ({columns})
     SELECT {columns}
@@ -11,8 +11,7 @@ WITH changed AS (
     SET ({columns}) = ROW({excluded})
     WHERE ({excluded_version}) > ({core_version})
     RETURNING
-        old.authority IS NOT NULL AS was_there,
-        ROW({old_facts})::record *<> ROW({new_facts})::record AS differs,
+        CASE WHEN old.authority IS NOT NULL THEN ROW({old_facts})::record *<> ROW({new_facts})::record END AS differs,
         {old_placed},
         {new_placed}
 )
@@ -20,9 +19,9 @@ WITH changed AS (
 INSERT INTO touched_days
 SELECT DISTINCT {table}, of_r.facility, d.day
 FROM (
-    SELECT {was_placed} FROM changed WHERE was_there AND differs
+    SELECT {was_placed} FROM changed WHERE differs
     UNION ALL
-    SELECT {now_placed} FROM changed WHERE differs OR NOT was_there
+    SELECT {now_placed} FROM changed WHERE differs IS NOT FALSE
 ) AS r
 INNER JOIN ops.calendars AS of_r USING (source)
 CROSS JOIN LATERAL ({days}) AS d
