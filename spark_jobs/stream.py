@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from wardstream.stream.start import Start
 
 log = logging.getLogger(__name__)
+LOCAL_FILES_JAR = "hadoop-bare-naked-local-fs"
+LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem"
 CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 
 
@@ -71,6 +73,7 @@ def session(settings: Settings) -> SparkSession:
         .config("spark.sql.streaming.pollingDelay", "500ms")
         # Spark's log of batches is scratch: no checksum beside each file, and no symbolic links looked up.
         .config("spark.sql.streaming.checkpointFileManagerClass", CHECKPOINT_FILES)
+        .config(map=local_files(settings))
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
         # A batch is a result of some megabytes: above this size it would go through the block manager, copied twice.
         .config("spark.task.maxDirectResultSize", "100m")
@@ -79,6 +82,18 @@ def session(settings: Settings) -> SparkSession:
     spark.sparkContext.setLogLevel("WARN")
     keep_values_out(spark)  # the driver says what failed
     return spark
+
+
+def local_files(settings: Settings) -> dict[str, str]:
+    """Files without Hadoop's own way, which starts a `chmod` for each that it makes: four processes a batch.
+
+    Nothing where WARDSTREAM_SPARK_JARS names jars without this one.
+    """
+    jar = next((path for path in settings.spark_jars.split(",") if LOCAL_FILES_JAR in path), None)
+    if jar is None:
+        return {}
+    # in the class path, because Spark looks at files before it has loaded spark.jars
+    return {"spark.driver.extraClassPath": jar, "spark.hadoop.fs.file.impl": LOCAL_FILES}
 
 
 def read(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:

@@ -45,6 +45,7 @@ share.coordinator.state.topic.num.partitions=1
 # after kill -9 the old session has to run out before the broker may register again: 5 s instead of 11
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+metadata.max.idle.interval.ms=0
 group.initial.rebalance.delay.ms=0
 controlled.shutdown.max.retries=1
 
