@@ -15,7 +15,7 @@ NAME = "stream"
 BYTES_AN_EVENT = 16 * 1024
 """What the driver's Python may need for each event of a batch: Arrow tables, and the rows made of them."""
 
-# A batch takes memory and gives it back: kept, it is not asked of the kernel page by page again, a third of the judging.
+# A batch takes memory and gives it back: kept, it is not asked of the kernel page by page again, a third of judging.
 # And what few sums Arrow leaves to OpenBLAS need no threads, which would wait spinning.
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
