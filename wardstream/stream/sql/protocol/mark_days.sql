@@ -3,7 +3,7 @@
 -- depend on which of them came first.
 -- OFFSET 0 keeps core behind its index: the planner, which knows no sizes of temporary tables, would read all of it.
 INSERT INTO touched_days
-SELECT {table}, of_r.facility, d.day
+SELECT DISTINCT {table}, of_r.facility, d.day
 FROM (
     SELECT c.*
     FROM touched AS t

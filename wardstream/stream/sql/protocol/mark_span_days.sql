@@ -3,7 +3,7 @@
 -- the two has, and days that nothing has marked yet: those that an open stay has lived through since its last change.
 -- *<> compares stored bytes, and OFFSET 0 keeps core behind its index, as in mark_days.
 INSERT INTO touched_days
-SELECT {table}, d.facility, d.day
+SELECT DISTINCT {table}, d.facility, d.day
 FROM (
     SELECT
         of_c.facility AS was_in,
@@ -28,7 +28,7 @@ FROM (
 ) AS r
 CROSS JOIN LATERAL (
     SELECT r.was_in AS facility, r.was_from + i AS day FROM generate_series(0, r.was_to - r.was_from) AS i
-    UNION
+    UNION ALL
     SELECT r.now_in, r.now_from + i FROM generate_series(0, r.now_to - r.now_from) AS i
 ) AS d
 WHERE r.throughout
