@@ -94,7 +94,8 @@ def test_the_whole_way(installed: Path, elsewhere: tuple[Path, dict[str, str]], 
 def core_and_mart_are_as_before(settings: Settings) -> None:
     """All of it; and one value of one person would be seen, and named without being shown."""
     with connect(settings.owner_url, "wardstream test") as conn:
-        assert differences(conn, "sample") == []
+        found = differences(conn, "sample")
+        assert not found, "\n".join(found)
         with conn.transaction(force_rollback=True):
             conn.execute(
                 "UPDATE core.patients SET gender = 'U' WHERE patient_id = (SELECT min(patient_id) FROM core.patients)"

@@ -190,4 +190,5 @@ def test_a_second_build_changes_nothing(built: Hospital) -> None:
 
 def test_core_and_mart_are_as_before(built: Hospital) -> None:
     with built.connect() as conn:
-        assert differences(conn, "mimic-iii") == []
+        found = differences(conn, "mimic-iii")
+    assert not found, "\n".join(found)
