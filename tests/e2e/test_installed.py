@@ -1,4 +1,7 @@
-"""`pip install .` into an empty environment: a `wardstream` that works far from any clone."""
+"""`pip install .` into an empty environment: a `wardstream` that works far from any clone.
+
+What it makes of the sample is what an earlier version made of it (golden/README.md).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.golden.fingerprints import differences
 from tests.integration.stack.conftest import own_settings
-from wardstream.settings import PROJECT_ROOT, get_settings
+from wardstream.database.connection import connect
+from wardstream.settings import PROJECT_ROOT, Settings, get_settings
 from wardstream.stack.env import environment
 
 NOT_COPIED = (".venv", ".git", ".wardstream", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
@@ -50,9 +55,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+def settings(tmp_path: Path) -> Settings:
+    """Where the stack is, that the installed one starts."""
+    return own_settings(tmp_path)
+
+
+@pytest.fixture
+def elsewhere(settings: Settings, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A folder with nothing in it, and an environment that names nothing of the clone."""
-    settings = own_settings(tmp_path)
     theirs = environment(settings)
     ours = {name: value for name, value in theirs.items() if name.endswith(("_PORT", "_STATE_DIR"))}
     known = {name: value for name, value in os.environ.items() if name not in theirs and name != "PYTHONPATH"}
@@ -61,7 +71,7 @@ def elsewhere(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return folder, {**known, **ours, "WARDSTREAM_AIRFLOW": "false"}
 
 
-def test_the_whole_way(installed: Path, elsewhere: tuple[Path, dict[str, str]]):
+def test_the_whole_way(installed: Path, elsewhere: tuple[Path, dict[str, str]], settings: Settings):
     folder, env = elsewhere
 
     def wardstream(*words: str) -> str:
@@ -74,10 +84,25 @@ def test_the_whole_way(installed: Path, elsewhere: tuple[Path, dict[str, str]]):
         assert "nothing lost, nothing twice" in wardstream("verify")
         wardstream("daily")
         assert int(wardstream("psql", "-Atc", "SELECT count(*) FROM mart.daily_labs")) > 0
+        core_and_mart_are_as_before(settings)
         assert not any(folder.iterdir()), "nothing is left where a command was typed"
     finally:
         wardstream("down")
         wardstream("reset", "--yes")
+
+
+def core_and_mart_are_as_before(settings: Settings) -> None:
+    """All of it; and one value of one person would be seen, and named without being shown."""
+    with connect(settings.owner_url, "wardstream test") as conn:
+        found = differences(conn, "sample")
+        assert not found, "\n".join(found)
+        with conn.transaction(force_rollback=True):
+            conn.execute(
+                "UPDATE core.patients SET gender = 'U' WHERE patient_id = (SELECT min(patient_id) FROM core.patients)"
+            )
+            assert differences(conn, "sample") == [
+                f"sample, {name}: 300 rows, now 300; differ in: gender" for name in ("core.patients", "mart.patients")
+            ]
 
 
 def test_dags_travel(installed: Path, elsewhere: tuple[Path, dict[str, str]]):

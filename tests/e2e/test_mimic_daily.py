@@ -1,6 +1,7 @@
 """MIMIC-III: every number of the three daily tables equals an independent count of the CSV files with pandas.
 
 Runs after test_mimic.py, whose last test leaves all of MIMIC-III in the database; loads it where it is not there.
+At last, core and mart as a whole are what an earlier version made of the same files (golden/README.md).
 MIMIC's times are the hospital's own clock, so that here a day is the first ten characters of a time.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.e2e.golden.fingerprints import differences
 from tests.e2e.hospital import Hospital, mimic_folder
 
 FOLDER = mimic_folder()
@@ -184,3 +186,9 @@ def test_a_second_build_changes_nothing(built: Hospital) -> None:
     built.must("daily")
     assert built.rows("SELECT mart_table, day, built_at FROM ops.day_builds ORDER BY mart_table, day") == builds
     assert built.digest() == digest
+
+
+def test_core_and_mart_are_as_before(built: Hospital) -> None:
+    with built.connect() as conn:
+        found = differences(conn, "mimic-iii")
+    assert not found, "\n".join(found)
