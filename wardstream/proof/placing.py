@@ -13,14 +13,17 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 from psycopg import sql
 
 from wardstream.database.connection import beside, columns_of, connect, names, trusted
 from wardstream.database.copy import copy
+from wardstream.database.plan_error import PlanError
 from wardstream.database.scratch import Scratch
 from wardstream.proof.ranges import Piece
 from wardstream.proof.reading import CHUNK, read_partition
@@ -88,36 +91,39 @@ def place_all(job: Job, pieces: list[Piece], unclaimed: bool = False) -> Iterato
         return
     # Spawned: what librdkafka and libpq have in this process does not survive a fork.
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawning, _begin, (job,)) as pool:
+    with ProcessPoolExecutor(processes, spawning, _end_with_parent) as pool:
         try:
-            yield from pool.map(_place, pieces, [unclaimed] * len(pieces))
+            # The job goes with each piece: what a process is begun with is written to a pipe that nobody reads any more
+            # where it dies at its start, and verify would wait for ever.
+            yield from pool.map(partial(_place, job), pieces, [unclaimed] * len(pieces))
+        except BrokenProcessPool:
+            raise PlanError(
+                "a process that read for verify was ended, for want of memory perhaps; verify again"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-_job: Job | None = None
 _placing: Placing | None = None
-
-
-def _begin(job: Job) -> None:
-    global _job
-    _job = job
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+"""Of a process of a pool, which sees one job only."""
 
 
 def _end_with_parent() -> None:
     """A parent that is killed ends no process of its pool."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _place(piece: Piece, unclaimed: bool) -> Found:
+def _place(job: Job, piece: Piece, unclaimed: bool) -> Found:
     global _placing
-    assert _job is not None
-    _placing = _placing or Placing(_job)
+    _placing = _placing or Placing(job)
     return _placing.place(piece, unclaimed)
 
 

@@ -1,47 +1,35 @@
-"""The processes that read: none outlives the one that started it."""
+"""A process of verify that dies at its start, as one that is out of memory does."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-POOL = """
-import multiprocessing, sys, time
-from concurrent.futures import ProcessPoolExecutor
+CODE = """
+import os
+
+from wardstream.database.plan_error import PlanError
 from wardstream.proof import placing
+from wardstream.proof.ranges import Piece
+
+
+class Dies:
+    def __reduce__(self):
+        return os._exit, (1,)
+
 
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), placing._begin, (None,))
-    pool.submit(time.sleep, 0).result()
-    print(*pool._processes, flush=True)
-    time.sleep(60)
+    placing.cores = lambda: 2
+    pieces = [Piece("labs", "id", 0, at, at + placing.CHUNK) for at in (0, placing.CHUNK)]
+    try:
+        list(placing.place_all([Dies(), bytes(1_000_000)], pieces))
+    except PlanError as error:
+        print(error)
 """
 
 
-def test_a_killed_parent_leaves_no_process(tmp_path: Path) -> None:
-    script = tmp_path / "pool.py"
-    script.write_text(POOL)
-    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    deadline = time.monotonic() + 20
-    while alive(child):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            raise AssertionError("it lives on")
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+def test_a_process_that_dies_at_its_start_is_an_error(tmp_path):
+    script = tmp_path / "dies.py"
+    script.write_text(CODE)
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
+    assert "a process that read for verify was ended" in found.stdout
