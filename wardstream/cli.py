@@ -181,11 +181,14 @@ def show(report: Report) -> None:
 
 @app.command()
 def rebuild() -> None:
-    """Compute core from history again and put it in place."""
-    marked = rebuild_core(get_settings())
-    for table, days in marked.items():
-        typer.echo(f"core.{table}: rows of {days} days changed")
-    if not marked:
+    """Compare core with history and put right what differs; the stream goes on meanwhile.
+
+    Where a fold has changed, the stream is restarted first.
+    """
+    mended = rebuild_core(get_settings())
+    for table, of_table in mended.items():
+        typer.echo(f"core.{table}: {of_table.entities} mended, rows of {of_table.days} days changed")
+    if not mended:
         typer.echo("core was what history says; nothing changed")
 
 

@@ -61,7 +61,7 @@ def definition_of(conn: Connection, mart: Mart) -> str:
     found = hashlib.sha256(mart.definition.encode())
     for reference in sorted(mart.metadata.references):
         schema, _, name = reference.partition(".")
-        found.update(f"\0{reference}\0{digest_of(conn, schema, name, is_table=False)}".encode())
+        found.update(f"\0{reference}\0{digest_of(conn, schema, name)}".encode())
     return found.hexdigest()
 
 

@@ -21,7 +21,7 @@ from wardstream.database.locks import lock_migrations
 from wardstream.database.migration_errors import explained
 from wardstream.database.text_key import apply_text_key
 from wardstream.proof.folds import note_folds_of_empty_tables
-from wardstream.proof.rebuild import fill_versions
+from wardstream.proof.refold_all import fill_versions
 from wardstream.proof.restate import restate
 from wardstream.settings import Settings
 from wardstream.stream.descriptions import apply_descriptions

@@ -50,11 +50,12 @@ def rebuild_due(settings: Settings) -> list[str]:
     """One sentence for each core table whose rows need not be what its fold says now."""
     folds = _folds(settings)
     with connect(settings.writer_url, "wardstream folds") as conn:
-        return [
-            f"core.{fold.table}: its fold changed; run `wardstream rebuild`"
-            for fold in _not_noted(conn, folds)
-            if _has_facts(conn, fold)
-        ]
+        return [f"core.{fold.table}: its fold changed; run `wardstream rebuild`" for fold in changed_folds(conn, folds)]
+
+
+def changed_folds(conn: Connection, folds: tuple[Fold, ...]) -> list[Fold]:
+    """Those by which not every row of their core table is known to be filled."""
+    return [fold for fold in _not_noted(conn, folds) if _has_facts(conn, fold)]
 
 
 def _folds(settings: Settings) -> tuple[Fold, ...]:

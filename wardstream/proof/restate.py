@@ -16,7 +16,7 @@ from wardstream.contracts.model import Contract
 from wardstream.contracts.sources import CAPITALS, SMALL, WHITE_SPACE
 from wardstream.database.connection import Connection, columns_of, names
 from wardstream.database.locks import lock_commits
-from wardstream.proof.rebuild import refold_all
+from wardstream.proof.refold_all import refold_all
 from wardstream.stream.plan import Plan
 from wardstream.stream.stored_sources import Uses, as_lists, stored_sources, uses_now
 

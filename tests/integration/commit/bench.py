@@ -19,8 +19,8 @@ from wardstream.contracts.model import Contract, load_contracts
 from wardstream.database.connection import connect
 from wardstream.database.scratch import Scratch
 from wardstream.kafka.broker import Extent
+from wardstream.proof.core import touch_all
 from wardstream.proof.digest import digest, relations
-from wardstream.proof.rebuild import touch_all
 from wardstream.registry.client import SchemaSource, WriterSchema
 from wardstream.settings import Settings
 from wardstream.stack.parts import postgres

@@ -10,11 +10,13 @@ import pytest
 from tests.integration.commit.bench import Bench
 from tests.integration.commit.facts import lab, stay
 from tests.integration.conftest import another_database
+from wardstream.contracts.model import load_contracts
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate
 from wardstream.proof.folds import rebuild_due
-from wardstream.proof.rebuild import rebuild
+from wardstream.proof.rebuild import Mended, Rebuild, rebuild
 from wardstream.settings import Settings
+from wardstream.stream.plan import load_plan
 
 LABS = ["core.lab_results: its fold changed; run `wardstream rebuild`"]
 
@@ -36,10 +38,10 @@ def change(settings: Settings, name: str) -> None:
 
 
 def fill(settings: Settings) -> None:
-    """A stay and a result; the bench's emptying takes every note away, so they are recreated."""
+    """A stay and two results; the bench's emptying takes every note away, so they are recreated."""
     bench = Bench(settings)
     migrate(settings)
-    bench.commit(stay("a", "admitted", 10), lab("x", "resulted", 12))
+    bench.commit(stay("a", "admitted", 10), lab("x", "resulted", 12), lab("y", "resulted", 12, lab_result_id="L2"))
 
 
 def test_a_changed_fold_is_due_until_core_is_rebuilt(settings):
@@ -81,4 +83,30 @@ def test_a_core_table_that_is_new_beside_old_facts_is_due(settings):
     migrate(settings)
     assert rebuild_due(settings) == LABS
     rebuild(settings)
+    assert rebuild_due(settings) == []
+
+
+def test_a_changed_fold_restarts_the_stream_and_folds_every_row_again(settings, monkeypatch):
+    restarted: list[Settings] = []
+    monkeypatch.setattr("wardstream.proof.rebuild.restart_driver", restarted.append)
+    fill(settings)
+    assert (rebuild(settings), restarted) == ({}, [])
+    path = settings.sql_dir / "folds" / "lab_results.sql"
+    path.write_text(path.read_text().replace("ELSE 'final'", "ELSE 'told'"))
+    assert rebuild(settings) == {"lab_results": Mended(2, 1)}
+    with connect(settings.owner_url, "test") as owner:
+        assert owner.execute("SELECT DISTINCT status FROM core.lab_results").fetchall() == [("told",)]
+    assert (rebuild(settings), restarted) == ({}, [settings])
+
+
+def test_a_rebuild_that_ends_in_between_is_still_due(settings):
+    fill(settings)
+    change(settings, "lab_results.sql")
+    with connect(settings.owner_url, "test") as owner:
+        owner.execute("DELETE FROM core.lab_results")
+        job = Rebuild(owner, load_plan(settings.sql_dir, load_contracts(settings.schemas_dir)), 1)
+        job.look()
+        next(job.mend())
+        assert rebuild_due(settings) == LABS
+    assert rebuild(settings) == {"lab_results": Mended(1, 1)}, "the first turn is kept"
     assert rebuild_due(settings) == []

@@ -1,4 +1,4 @@
-"""What verify sums of a table, and how it compares core with a fold of greatest versions as a whole."""
+"""What verify sums of a table, and how it compares core with a fold of greatest versions without folding each key."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from tests.integration.commit.facts import event, lab, stay
 from wardstream.database.connection import Connection, connect
 from wardstream.proof import core
 from wardstream.proof.core import core_differs
+from wardstream.proof.digest import digest_of
 from wardstream.proof.sums import Group, Rows, form_of, sum_table
 from wardstream.settings import Settings
+from wardstream.stream.refold import Refold
 
 AT = ("id-of-labs", 0)
 IN_PARALLEL = (
@@ -28,6 +30,12 @@ INSERT INTO history.labs
 SELECT (jsonb_populate_record(h, jsonb_build_object('event_id', i::text, 'offset', i))).*
 FROM history.labs AS h, generate_series(10, 10000) AS i
 WHERE h.event_id = '4'
+"""
+MANY_IN_CORE = """
+INSERT INTO core.lab_results
+SELECT (jsonb_populate_record(c, jsonb_build_object('event_id', i::text, 'lab_result_id', i::text))).*
+FROM core.lab_results AS c, generate_series(10, 10000) AS i
+WHERE c.event_id = '4'
 """
 
 
@@ -150,20 +158,30 @@ class Explained:
 
 
 def test_postgresql_shares_the_work(labs: Bench) -> None:
-    """One pass over the table, whatever the statistics say: for sums on several cores, for core compared as a whole."""
-    fold = next(fold for fold in labs.plan.folds if fold.table == "lab_results")
-    assert fold.of_greatest is not None
+    """One pass over the table for sums, on several cores, whatever the statistics say; a digest likewise."""
     watched = Explained(labs.admin)
     with labs.admin.transaction(force_rollback=True):
         for statement in (*IN_PARALLEL, MANY, "ANALYZE history.labs, core.lab_results, ops.ledger"):
             labs.admin.execute(statement.encode())
         sum_table(watched, "history", "labs", {AT: (0, 3, 6), ("former", 0): (0, 9)})  # type: ignore[arg-type]
-        core._is_as_folded(watched, fold, fold.of_greatest)  # type: ignore[arg-type]
-    of_sums, of_core, *_ = watched.plans
-    assert "Partial HashAggregate" in of_sums and "Parallel Seq Scan on labs" in of_sums, of_sums
-    for plan in (of_sums, of_core):
-        assert plan.count("Seq Scan on labs ") == 1 == plan.count(" on labs "), plan
-        assert "SubPlan" not in plan, plan
+        digest_of(watched, "history", "labs")  # type: ignore[arg-type]
+    of_sums, *_, of_digest = watched.plans
+    assert "Partial HashAggregate" in of_sums and "Partial Aggregate" in of_digest, of_digest
+    for plan in (of_sums, of_digest):
+        assert plan.count("Parallel Seq Scan on labs ") == 1 == plan.count(" on labs "), plan
+
+
+def test_core_is_compared_without_a_look_up_for_each_key(labs: Bench) -> None:
+    """Two passes over history, each joined with core."""
+    fold = next(fold for fold in labs.plan.folds if fold.table == "lab_results")
+    assert fold.of_greatest is not None
+    with labs.admin.transaction(force_rollback=True):
+        for statement in (MANY, MANY_IN_CORE, "ANALYZE history.labs, core.lab_results"):
+            labs.admin.execute(statement.encode())
+        plan = plan_of(labs.admin, core.suspects(labs.admin, fold, fold.of_greatest))
+    assert plan.count("Seq Scan on labs ") == 2 == plan.count(" on labs "), plan
+    assert plan.count("Seq Scan on lab_results ") == 2 == plan.count(" on lab_results "), plan
+    assert "SubPlan" not in plan, plan
 
 
 def compared(bench: Bench) -> dict[str, list[str]]:
@@ -203,7 +221,7 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-def test_core_is_compared_as_a_whole_and_named_by_row(labs: Bench, name: str) -> None:
+def test_what_differs_is_named_by_row(labs: Bench, name: str) -> None:
     """The same rows as an audit that folds every key finds."""
     change, keys = TAMPERED[name]
     labs.admin.execute(change.encode())
@@ -213,11 +231,20 @@ def test_core_is_compared_as_a_whole_and_named_by_row(labs: Bench, name: str) ->
     assert bool(found) == bool(labs.not_as_folded())
 
 
-def test_a_core_that_is_right_is_not_folded_key_by_key(labs: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded = []
-    monkeypatch.setattr(core, "touch_all", lambda refold: folded.append(refold.fold.table))
+def test_what_is_right_is_not_folded_key_by_key(labs: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    folded: dict[str, int] = {}
+
+    def compute(refold: Refold) -> None:
+        folded[refold.fold.table] = refold._scratch.conn.execute("SELECT count(*) FROM touched").fetchall()[0][0]
+        fold(refold)
+
+    fold = Refold.compute
+    monkeypatch.setattr(Refold, "compute", compute)
     compared(labs)
-    assert folded == [fold.table for fold in labs.plan.folds if not fold.of_greatest] != []
+    assert folded == {"diagnoses": 0, "encounters": 1, "lab_results": 0, "movements": 1, "patients": 0}
+    labs.admin.execute("UPDATE core.lab_results SET unit = 'g' WHERE lab_result_id = 'L1'")
+    compared(labs)
+    assert folded["lab_results"] == 1
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from confluent_kafka import KafkaException
 from tests.integration.conftest import another_database
 from wardstream.database.connection import connect
 from wardstream.database.migrate import migrate, rollback
+from wardstream.proof.rebuild import restart_driver
 from wardstream.settings import Settings
+from wardstream.stack.errors import StackError
 from wardstream.stream import control
 from wardstream.stream.control import RequestConflict, evidence, findings, read_control, request, situation
 from wardstream.stream.held import HeldTopic
@@ -524,6 +526,49 @@ def test_a_successor_knows_since_when(ward, driver):
     successor.take()
     assert successor.behind_since == {"labs": "2026-03-02T08:15:00+00:00"}
     successor.release()
+
+
+# -- a rebuild by another fold waits until no driver of before is left --------------------------------------------
+
+
+def test_a_driver_of_before_is_asked_to_begin_anew_and_waited_for(ward, driver):
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(restart_driver, ward.settings, 10.0)
+        _until(lambda: look(ward.owner, "main").ends(0) is not None)
+        assert not waiting.done()
+        successor = _succeed(ward, driver)
+        waiting.result()
+    assert not situation(ward.settings).gone, "it waits for no more than the next driver"
+    successor.release()
+
+
+def _succeed(ward: Ward, driver: Lease) -> Lease:
+    """The next driver, as the process manager starts it once this one has left."""
+    driver.release()
+    successor = Lease(ward.settings, "main")
+    successor.take(read_control(ward.settings).restarts)
+    return successor
+
+
+def test_a_driver_that_does_not_leave_ends_the_rebuild(ward, driver):
+    with pytest.raises(StackError, match="did not begin anew"):
+        restart_driver(ward.settings, 0.1)
+
+
+@pytest.mark.parametrize("action", ["start", "stop"])
+def test_where_no_driver_runs_nothing_is_asked_for(ward, action):
+    asked = request(ward.settings, action, "run-1")
+    restart_driver(ward.settings, 0.1)
+    assert read_control(ward.settings) == asked
+
+
+def test_a_driver_that_was_asked_to_stop_is_waited_for_and_not_started(ward, driver):
+    asked = request(ward.settings, "stop", "run-1")
+    with pytest.raises(StackError, match="did not begin anew"):
+        restart_driver(ward.settings, 0.1)
+    driver.release()
+    restart_driver(ward.settings, 10.0)
+    assert read_control(ward.settings) == asked
 
 
 # -- the migration -------------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def _initdb(settings: Settings, place: Path) -> None:
         os.chown(fresh, *owner)
         os.chown(pwfile, *owner)
     command = [str(binaries(settings) / "initdb"), "-D", str(fresh), "-U", "postgres", "-E", "UTF8"]
-    # the builtin provider sorts the same on every machine, which the digests rely on
+    # the builtin provider sorts the same on every machine: which of two versions is greater depends on it
     command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     command += ["-A", "scram-sha-256", "--pwfile", str(pwfile)]
     try:
