@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from xdist.scheduler import LoadFileScheduling
 from wardstream import stack
 from wardstream.settings import Settings
 from wardstream.stack import paths
+
+# Containers set it. Each of the many processes that tests start would then compile all of its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TOGETHER = ("tests/airflow_e2e", "tests/integration/daily", "tests/integration/dags")
 
