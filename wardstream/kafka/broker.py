@@ -19,6 +19,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from wardstream.kafka.client import Admin, Trouble, consumer, not_allowed
 from wardstream.settings import Settings
@@ -40,6 +41,12 @@ class SendersClock(Exception):
 
     Every rule against clocks that are ahead, and the search for logs that were restored, need the broker's clock.
     """
+
+
+def has_no_leader_yet(error: BaseException) -> bool:
+    """Whether this is how a broker answers for a moment after a topic was created, or after it was started."""
+    codes = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+    return isinstance(error, KafkaException) and error.args[0].code() in codes
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,7 @@ class Broker:
     ) -> dict[Partition, int]:
         return self._list({TopicPartition(topic, partition): spec for topic, partition in partitions}, isolation)
 
+    @retry(retry=retry_if_exception(has_no_leader_yet), wait=wait_fixed(0.2), stop=stop_after_delay(10), reraise=True)
     def _list(
         self, asked: Mapping[TopicPartition, OffsetSpec], isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
     ) -> dict[Partition, int]:
