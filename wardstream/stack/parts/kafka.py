@@ -45,9 +45,10 @@ share.coordinator.state.topic.num.partitions=1
 # after kill -9 the old session has to run out before the broker may register again: 5 s instead of 11
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
-metadata.max.idle.interval.ms=0
 group.initial.rebalance.delay.ms=0
 controlled.shutdown.max.retries=1
+# no empty metadata record twice a second: they are for followers
+metadata.max.idle.interval.ms=0
 
 # small, for a laptop
 log.cleaner.dedupe.buffer.size=8388608
