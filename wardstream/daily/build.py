@@ -34,7 +34,7 @@ from wardstream.daily.marts import Mart, load_marts
 from wardstream.daily.runs import chunks, runs_of
 from wardstream.daily.spark import limits, plan
 from wardstream.daily.stale import Range, by_facility, definition_of, stale_days
-from wardstream.database.connection import Connection, beside, columns_of, connect, names, scalar, trusted
+from wardstream.database.connection import Connection, beside, columns_of, connect, names, one_snapshot, scalar, trusted
 from wardstream.database.copy import copy
 from wardstream.database.facility import NOW, Facility, read_facilities
 from wardstream.database.plan_error import PlanError
@@ -152,8 +152,7 @@ class Builder:
     @contextmanager
     def snapshot(self, mart: Mart, chunk: Chunk, wanted: Range) -> Iterator[Snapshot]:
         """A transaction in which nothing changes, and what Spark needs to read the same."""
-        with self.conn.transaction():
-            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with one_snapshot(self.conn):
             self.conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             at = wanted.at or scalar(self.conn, NOW)
             facility = read_facilities(self.conn, at)[chunk.facility]

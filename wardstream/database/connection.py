@@ -6,7 +6,8 @@ Every session is UTC and has no JIT (the statements are many and small). Nothing
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def connect(url: str, application: str, autocommit: bool = True, more: str = "")
         conn.close()
         raise _pooler(application)
     return conn
+
+
+@contextmanager
+def one_snapshot(conn: Connection) -> Iterator[None]:
+    """A transaction that sees the database as it is at its first query; no commit waits for it."""
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
 
 
 def _pooler(application: str) -> PoolerBetween:

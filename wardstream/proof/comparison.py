@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from operator import add
 
-from wardstream.database.connection import Connection, beside
+from wardstream.database.connection import Connection, beside, one_snapshot
 from wardstream.kafka.broker import Extent
 from wardstream.proof.books import Books, Counts, Partition, read_books
 from wardstream.proof.placing import Found, Job, longest_piece, place_all
@@ -107,8 +107,7 @@ class Comparison:
 
     def _sum_table(self, sums: Sums, place: str, topic: str, cuts: list[Cut]) -> None:
         """One table, in a snapshot of its own, with the ledger as it is in that."""
-        with self._conn.transaction():
-            self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with one_snapshot(self._conn):
             books = read_books(self._conn)
             bounds = {one.at: [*(piece.start for piece in one.pieces), one.end] for one in cuts}
             groups = sum_table(self._conn, place, topic, bounds)

@@ -6,13 +6,10 @@ right are folded one by one; of the other folds all are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from psycopg import sql
 
 from wardstream.contracts.model import VERSION_ORDER
-from wardstream.database.connection import Connection, beside, names, trusted, types_of
+from wardstream.database.connection import Connection, beside, names, one_snapshot, trusted, types_of
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import Fold, Plan
 from wardstream.stream.refold import Refold, create_touched
@@ -29,14 +26,6 @@ def core_differs(conn: Connection, plan: Plan) -> dict[str, list[str]]:
         }
         scratch.drop()
     return {table: keys for table, keys in found.items() if keys}
-
-
-@contextmanager
-def one_snapshot(conn: Connection) -> Iterator[None]:
-    """A transaction that sees the database as it is at its first query; no commit waits for it."""
-    with conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        yield
 
 
 def differing(scratch: Scratch, refold: Refold) -> sql.Composed:

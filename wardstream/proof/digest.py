@@ -12,7 +12,7 @@ import hashlib
 
 from psycopg import sql
 
-from wardstream.database.connection import Connection, beside
+from wardstream.database.connection import Connection, beside, one_snapshot
 
 SCHEMAS = ("core", "mart")
 
@@ -38,8 +38,7 @@ def digest_of(conn: Connection, schema: str, name: str) -> str:
 
 def digest(conn: Connection) -> dict[str, str]:
     """`schema.table` -> SHA-256 for every table and view of core and mart, read in one snapshot."""
-    with conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with one_snapshot(conn):
         conn.execute("SET LOCAL timezone = 'UTC'")
         conn.execute("SET LOCAL datestyle = 'ISO, YMD'")
         conn.execute("SET LOCAL intervalstyle = 'postgres'")

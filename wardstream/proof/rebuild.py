@@ -35,11 +35,11 @@ from datetime import date
 from psycopg import sql
 
 from wardstream.contracts.model import load_contracts
-from wardstream.database.connection import Connection, connect, scalar
+from wardstream.database.connection import Connection, connect, one_snapshot, scalar
 from wardstream.database.facility import NOW
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
-from wardstream.proof.core import differing, one_snapshot
+from wardstream.proof.core import differing
 from wardstream.proof.folds import changed_folds, note
 from wardstream.proof.refold_all import raise_days
 from wardstream.settings import Settings

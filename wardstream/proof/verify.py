@@ -23,7 +23,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from wardstream.contracts.model import Contract, load_contracts
-from wardstream.database.connection import Connection, connect, scalar
+from wardstream.database.connection import Connection, connect, one_snapshot, scalar
 from wardstream.database.plan_error import PlanError
 from wardstream.kafka.broker import HELD_RUNBOOK, Broker, Extent, Held, SendersClock
 from wardstream.proof.books import Books, check_tiles, closed_logs, read_books
@@ -130,8 +130,7 @@ class _Verification:
         self._check_durability()
         self._check_clock()
         self._check_open_transactions()
-        with self.conn.transaction():
-            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with one_snapshot(self.conn):
             books = read_books(self.conn)  # the snapshot stands from here: nothing in it is ahead of the ends asked now
             later = {(e.topic_id, e.partition): e.end for e in self.broker.extents()}
             ids = _ids(self.conn)
