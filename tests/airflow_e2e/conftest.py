@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.airflow_e2e.clinic import Clinic
+from tests.airflow_e2e.clinic import DAGS, Clinic
+from tests.e2e.hospital import DEADLINE_SECONDS
 from tests.integration.alerts.conftest import serving_webhook
 from tests.integration.stack.conftest import own_settings
 from wardstream import stack
@@ -33,6 +34,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         try:
             stack.start(settings)
             clinic.must("replay", "sample")
+            clinic.api.wait_until_parsed(DAGS, DEADLINE_SECONDS)  # `up` does not wait for all files to be read
             clinic.caught_up()
             yield clinic
             clinic.nothing_left()
