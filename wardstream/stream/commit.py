@@ -155,6 +155,8 @@ class Committer:
         self._scratch = Scratch(conn)
         with conn.transaction():
             conn.execute(sql.SQL("SET work_mem = {}").format(WORK_MEM))
+            # of entities that are different each time it would keep every one, and never find one again
+            conn.execute("SET enable_memoize = off")
             conn.execute(sql.SQL("SET temp_buffers = {}").format(TEMP_BUFFERS))
             create_touched(self._scratch)
             self.store_statements = {topic: self._prepare(contract) for topic, contract in contracts.items()}
@@ -326,20 +328,25 @@ class Committer:
 
     def _compute_core(self, topic: str, now: datetime, stored: Counts, duplicate: Counts) -> None:
         """Core for the entities of what is staged, where any of it is new."""
+        touched_by = ""
         for fold in self.plan.folds_of(topic) if stored else ():
             if fold.of_greatest:
                 self.upserts[fold.table].apply(now)
                 continue
-            refold, key = self.refolds[fold.table], sql.Identifier(fold.key)
-            parts = {
-                "key": key,
-                "query": trusted(self.plan.history[topic]),
-                "history": sql.Identifier("history", topic),
-            }
-            keys = self.plan.protocol["keys_of_stored" if duplicate else "keys_of_staged"]
-            refold.touch(trusted(keys).format(**parts))
-            refold.compute()
+            refold = self.refolds[fold.table]
+            if fold.key != touched_by:
+                refold.touch(self._new_keys(topic, fold.key, some_are_known=bool(duplicate)))
+                touched_by = fold.key
+            refold.compute_fast()
             refold.apply(now)
+
+    def _new_keys(self, topic: str, key: str, some_are_known: bool) -> sql.Composed:
+        """A SELECT of the entities of what is staged and new."""
+        return trusted(self.plan.protocol["keys_of_stored" if some_are_known else "keys_of_staged"]).format(
+            key=sql.Identifier(key),
+            query=trusted(self.plan.history[topic]),
+            history=sql.Identifier("history", topic),
+        )
 
     def _quarantine(self, rows: pa.Table, seq: int) -> None:
         if rows.num_rows:

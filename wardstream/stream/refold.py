@@ -50,35 +50,43 @@ class Refold:
             raise PlanError(f"sql/folds/{fold.table}.sql: '-- ends:' names {column}, which core.{fold.table} has not")
         self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
         facts = [column for column in self.columns if not (fold.of_greatest and column in VERSION_ORDER)]
-        parts = {
-            "table": sql.Literal(fold.table),
-            "core": self.core,
-            "folded": self.folded,
-            "key": sql.Identifier(fold.key),
-            "pk": names(self.primary_key),
-            "core_pk": names(self.primary_key, "c"),
-            "one_pk": names(self.primary_key, "one"),
-            "folded_pk": names(self.primary_key, "f"),
-            "columns": names(self.columns),
-            "excluded": names(self.columns, "excluded"),
-            "core_facts": names(facts, "c"),
-            "folded_facts": names(facts, "f"),
-            "days": days_of(fold),
-        }
-        self._compute = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
-            self.folded, names(self.columns), names(self.columns, "q"), trusted(fold.query)
+        throughout = [column for column in self.columns if column not in (*fold.days, *fold.ends)]
+        placed = [*fold.days, "source"]
+        self._into = sql.SQL("INSERT INTO {} ({}) ").format(self.folded, names(self.columns))
+        self._compute = self._into + self._rows(trusted(fold.query))
+        self._fast = self._into + self._rows(trusted(fold.fast)) if fold.fast else None
+        self._others = (
+            self._into
+            + sql.SQL("WITH touched AS MATERIALIZED ({}) ").format(
+                trusted(protocol["touched_without_rows"]).format(folded=self.folded, key=sql.Identifier(fold.key))
+            )
+            + self._rows(trusted(fold.query))
         )
-        mark = "mark_span_days" if fold.days_are_span else "mark_days"
-        self._mark_days = trusted(protocol[mark]).format(**parts, **(self._spans() if fold.days_are_span else {}))
-        self._apply = [trusted(protocol[name]).format(**parts) for name in ("delete_vanished", "upsert_core")]
-        self._mark_all = trusted(protocol["mark_all_days"]).format(**parts)
+        self._replace = trusted(protocol["replace_stays" if fold.days_are_span else "replace_rows"]).format(
+            table=sql.Literal(fold.table),
+            core=self.core,
+            folded=self.folded,
+            key=sql.Identifier(fold.key),
+            pk=names(self.primary_key),
+            core_pk=names(self.primary_key, "c"),
+            one_pk=names(self.primary_key, "one"),
+            folded_pk=names(self.primary_key, "f"),
+            columns=names(self.columns),
+            excluded=names(self.columns, "excluded"),
+            old_facts=names(facts, "old"),
+            new_facts=names(facts, "new"),
+            old_throughout=names(throughout, "old"),
+            new_throughout=names(throughout, "new"),
+            placed=names(placed),
+            **both_places(placed),
+            **(_spans(fold) if fold.days_are_span else {"days": days_of(fold)}),
+        )
+        self._mark_all = trusted(protocol["mark_all_days"]).format(
+            table=sql.Literal(fold.table), core=self.core, days=days_of(fold)
+        )
 
-    def _spans(self) -> dict[str, sql.Composed]:
-        """A stay as it was (c) and as it becomes (f): its days, and what counts on each of them."""
-        (was_from, was_to), (now_from, now_to) = _span(self.fold, "c"), _span(self.fold, "f")
-        throughout = [column for column in self.columns if column not in (*self.fold.days, *self.fold.ends)]
-        spans = {"was_from": was_from, "was_to": was_to, "now_from": now_from, "now_to": now_to}
-        return spans | {"was": names(throughout, "c"), "becomes": names(throughout, "f")}
+    def _rows(self, query: sql.Composable) -> sql.Composed:
+        return sql.SQL("SELECT {} FROM ({}) AS q").format(names(self.columns, "q"), query)
 
     def touch(self, keys: sql.Composable) -> None:
         """Fill `touched` with the entities that this SELECT gives: authority and key."""
@@ -87,27 +95,38 @@ class Refold:
         self._scratch.filled("touched", touched.rowcount)
 
     def compute(self, known_at: str = "infinity") -> None:
-        """Fill folded_<table> for the entities in `touched` from history as known at `known_at`."""
+        """Fill folded_<table> for the entities in `touched` from history as known at `known_at`: the definition."""
         self._scratch.empty(self._folded)
-        folded = self._scratch.conn.execute(self._compute, {"known_at": known_at})
-        self._scratch.filled(self._folded, folded.rowcount)
+        self._fill(self._compute, {"known_at": known_at})
+
+    def compute_fast(self) -> None:
+        """The same as `compute`, by the fast path where the fold has one and it decides."""
+        if self._fast is None:
+            self.compute()
+            return
+        self._scratch.empty(self._folded)
+        self._fill(self._fast, {})
+        self._fill(self._others, {"known_at": "infinity"})
+
+    def _fill(self, statement: sql.Composed, parameters: Mapping[str, Any]) -> None:
+        self._scratch.filled(self._folded, self._scratch.conn.execute(statement, parameters).rowcount)
 
     def check(self) -> None:
         """PlanError where PostgreSQL cannot put what the fold gives into the core table; nothing is computed."""
-        explain = sql.SQL("EXPLAIN ") + self._compute
-        try:
-            psycopg.ClientCursor(self._scratch.conn).execute(explain, {"known_at": "infinity"})
-        except REFUSED as error:
-            raise PlanError(f"sql/folds/{self.fold.table}.sql: {error.diag.message_primary}") from None
+        client = psycopg.ClientCursor(self._scratch.conn)
+        for folder, statement in (("folds", self._compute), ("folds/fast", self._fast)):
+            try:
+                if statement is not None:
+                    client.execute(sql.SQL("EXPLAIN ") + statement, {"known_at": "infinity"})
+            except REFUSED as error:
+                raise PlanError(f"sql/{folder}/{self.fold.table}.sql: {error.diag.message_primary}") from None
 
     def apply(self, now: datetime) -> None:
         """Put folded_<table> in the place of the touched rows of core; changed rows mark their days.
 
         `now` says what day it is in each facility.
         """
-        self._mark(self._mark_days, {"now": now})
-        for statement in self._apply:
-            self._scratch.conn.execute(statement)
+        self._mark(self._replace, {"now": now})
 
     def mark_all(self, now: datetime, sources: Sequence[str]) -> None:
         """Mark the days of every row that these sources gave the core table."""
@@ -139,25 +158,46 @@ def check_source(fold: Fold, columns: Sequence[str]) -> None:
         )
 
 
+def both_places(placed: Sequence[str]) -> dict[str, sql.Composed]:
+    """What places a row on its days, as it was and as it becomes: out of RETURNING, and back by its own names."""
+    parts: dict[str, sql.Composed] = {}
+    for row, prefix in (("old", "was"), ("new", "now")):
+        pairs = [(sql.Identifier(name), sql.Identifier(f"{prefix}_{name}")) for name in placed]
+        out = [sql.SQL("{}.{} AS {}").format(sql.SQL(row), name, renamed) for name, renamed in pairs]
+        parts[f"{row}_placed"] = sql.SQL(", ").join(out)
+        back = [sql.SQL("{} AS {}").format(renamed, name) for name, renamed in pairs]
+        parts[f"{prefix}_placed"] = sql.SQL(", ").join(back)
+    return parts
+
+
 def days_of(fold: Fold) -> sql.Composed:
     """A SELECT of the days of one row r by its facility's calendar, joined as of_r; a stay has each, up to today."""
     if fold.days_are_span:
-        start, end = _span(fold, "r")
+        start, end = _span(fold, "r", "of_r")
         return sql.SQL("SELECT {start} + i AS day FROM generate_series(0, {end} - {start}) AS i").format(
             start=start, end=end
         )
-    rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in _dates(fold, "r"))
+    rows = sql.SQL(", ").join(sql.SQL("({})").format(day) for day in _dates(fold, "r", "of_r"))
     return sql.SQL("SELECT v.day FROM (VALUES {}) AS v (day) WHERE v.day IS NOT NULL").format(rows)
 
 
-def _dates(fold: Fold, row: str) -> list[sql.Composed]:
-    zone = sql.Identifier(f"of_{row}", "timezone")
-    return [sql.SQL("({} AT TIME ZONE {})::date").format(sql.Identifier(row, c), zone) for c in fold.days]
+def _spans(fold: Fold) -> dict[str, sql.Composed]:
+    """First and last day of a stay as it was, as it becomes, and of one that leaves."""
+    rows = {"was": ("c", "was", "was_"), "now": ("c", "becomes", "now_"), "gone": ("r", "of_r", "")}
+    spans = {name: _span(fold, *row) for name, row in rows.items()}
+    return {f"{name}_{end}": day for name, span in spans.items() for end, day in zip(("from", "to"), span, strict=True)}
 
 
-def _span(fold: Fold, row: str) -> tuple[sql.Composed, sql.Composed]:
+def _dates(fold: Fold, row: str, calendar: str, prefix: str = "") -> list[sql.Composed]:
+    zone = sql.Identifier(calendar, "timezone")
+    return [
+        sql.SQL("({} AT TIME ZONE {})::date").format(sql.Identifier(row, prefix + column), zone) for column in fold.days
+    ]
+
+
+def _span(fold: Fold, row: str, calendar: str, prefix: str = "") -> tuple[sql.Composed, sql.Composed]:
     """The first and the last day of a stay."""
-    at = _dates(fold, row)
+    at = _dates(fold, row, calendar, prefix)
     start = sql.SQL("least({}, {})").format(*at)
-    today = sql.SQL("(%(now)s AT TIME ZONE {})::date").format(sql.Identifier(f"of_{row}", "timezone"))
+    today = sql.SQL("(%(now)s AT TIME ZONE {})::date").format(sql.Identifier(calendar, "timezone"))
     return start, sql.SQL("greatest({}, coalesce({}, {}))").format(*at, today)

@@ -16,7 +16,7 @@ from wardstream.database.connection import Connection, columns_of, names, primar
 from wardstream.database.plan_error import PlanError
 from wardstream.database.scratch import Scratch
 from wardstream.stream.plan import Fold, Plan, with_greatest
-from wardstream.stream.refold import check_days, check_source, days_of
+from wardstream.stream.refold import both_places, check_days, check_source, days_of
 
 MAY_BE_NULL = (
     "SELECT EXISTS (SELECT FROM pg_attribute"
@@ -52,10 +52,7 @@ class Upsert:
             core_version=names(VERSION_ORDER, "c"),
             old_facts=names(facts, "old"),
             new_facts=names(facts, "new"),
-            old_placed=_renamed(placed, "old", "was"),
-            new_placed=_renamed(placed, "new", "now"),
-            was_placed=_back(placed, "was"),
-            now_placed=_back(placed, "now"),
+            **both_places(placed),
             days=days_of(fold),
         )
 
@@ -85,15 +82,3 @@ def check_version(conn: Connection, fold: Fold, columns: list[str]) -> None:
 def version_may_be_missing(conn: Connection, fold: Fold) -> bool:
     """Whether the core table was filled without versions, for all that its definition says."""
     return bool(scalar(conn, MAY_BE_NULL, [f"core.{fold.table}", list(VERSION_ORDER)]))
-
-
-def _renamed(columns: list[str], row: str, prefix: str) -> sql.Composed:
-    pairs = [
-        sql.SQL("{} AS {}").format(sql.Identifier(row, name), sql.Identifier(f"{prefix}_{name}")) for name in columns
-    ]
-    return sql.SQL(", ").join(pairs)
-
-
-def _back(columns: list[str], prefix: str) -> sql.Composed:
-    pairs = [sql.SQL("{} AS {}").format(sql.Identifier(f"{prefix}_{name}"), sql.Identifier(name)) for name in columns]
-    return sql.SQL(", ").join(pairs)

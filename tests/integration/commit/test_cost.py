@@ -66,6 +66,22 @@ def test_a_first_load_reads_what_it_folds(bench: Bench, table: str):
         assert len(events) < rows_read(bench, refold) < 60 * len(events)
 
 
+@pytest.mark.parametrize("table", ["encounters", "movements"])
+def test_only_stays_of_which_something_was_cancelled_are_folded_by_definition(bench: Bench, table: str):
+    """Else the fast path is followed by what it was to spare."""
+    bench.commit(*stays(200))  # something was cancelled in each tenth
+    with bench.admin.transaction():
+        refold = touched(bench, table, "SELECT DISTINCT authority, encounter_id FROM history.admissions")
+        refold._scratch.empty(refold._folded)
+        bench.admin.execute(refold._fast)
+        ((decided,),) = bench.admin.execute(
+            sql.SQL("SELECT count(DISTINCT encounter_id) FROM {}").format(refold.folded)
+        ).fetchall()
+        others = bench.admin.execute(refold._others, {"known_at": "infinity"})
+        assert decided == 180
+        assert others.rowcount == {"encounters": 20, "movements": 40}[table]
+
+
 @pytest.mark.parametrize("table", ["patients", "diagnoses", "lab_results"])
 def test_where_one_fact_says_all_history_is_not_read(bench: Bench, table: str):
     upsert = bench.committer.upserts[table]
