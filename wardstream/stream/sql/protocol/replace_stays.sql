@@ -1,7 +1,8 @@
 -- As replace_rows.sql, for rows that are stays; what they mark are the days on which a stay that changes counts otherwise than
 -- before. Each day of it, where it comes, goes, or changes in a column that counts throughout; else its first and last day, as
 -- they were and as they become, days that only one of the two has, and days that nothing has marked yet: those that an open
--- stay has lived through since its last change.
+-- stay has lived through since its last change. Of stays with the same first and last days one is laid out (UNION): an open
+-- stay has each day up to today, and a batch may have thousands of them.
 WITH gone AS (
     DELETE FROM {core}
     WHERE ({pk}) IN (
@@ -41,7 +42,7 @@ FROM (
     FROM changed AS c
     INNER JOIN ops.calendars AS becomes ON becomes.source = c.now_source
     LEFT JOIN ops.calendars AS was ON was.source = c.was_source
-    UNION ALL
+    UNION
     SELECT of_r.facility, {gone_from}, {gone_to}, NULL, NULL, NULL, true
     FROM gone AS r
     INNER JOIN ops.calendars AS of_r ON of_r.source = r.source
