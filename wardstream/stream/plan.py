@@ -16,8 +16,8 @@ A fold file begins with a header in comments:
 
 The first line's text is the comment of the table. A line `-- include: NAME.sql` is replaced by folds/include/NAME.sql.
 A fold that reads all facts of an entity may have a fast path, folds/fast/NAME.sql: a SELECT of the same rows for those
-of the touched entities that it can decide at less cost. An entity of which it gives no row is folded by definition. Only
-the commit uses it: `verify` and `rebuild` know nothing but the definition.
+of the touched entities that it can decide at less cost. An entity of which it gives no row is folded by definition.
+Only the commit uses it: `verify` and `rebuild` know nothing but the definition.
 
 A fold reads the temporary table `touched(authority text, key text)` and the parameter %(known_at)s. One of greatest
 versions reads `greatest_version` instead, which has the columns of history. It comes before the SELECT as a WITH: the

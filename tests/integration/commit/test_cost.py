@@ -73,6 +73,7 @@ def test_only_stays_of_which_something_was_cancelled_are_folded_by_definition(be
     with bench.admin.transaction():
         refold = touched(bench, table, "SELECT DISTINCT authority, encounter_id FROM history.admissions")
         refold._scratch.empty(refold._folded)
+        assert refold._fast
         bench.admin.execute(refold._fast)
         ((decided,),) = bench.admin.execute(
             sql.SQL("SELECT count(DISTINCT encounter_id) FROM {}").format(refold.folded)
