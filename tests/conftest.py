@@ -22,8 +22,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 TOGETHER = ("tests/airflow_e2e", "tests/integration/daily", "tests/integration/dags")
 
 
-LONGEST = "tests/e2e/test_verify.py"
-"""Of tests/e2e, which come last: were it the last of them, one worker would wait for the other."""
+LAST = "tests/e2e/"
+"""These files come last, the longest of them first: else one worker would wait for the other in the end."""
+LONGEST = ("secured", "verify", "control", "held_topic", "restore", "installed", "first_day", "broker_faults", "kills")
 
 
 class ByWhatTheyShare(LoadFileScheduling):  # type: ignore[misc]
@@ -36,8 +37,14 @@ class ByWhatTheyShare(LoadFileScheduling):  # type: ignore[misc]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest of the last files first."""
-    items.sort(key=lambda item: (item.nodeid.startswith("tests/e2e/"), not item.nodeid.startswith(LONGEST)))
+    """The last files last, by how long they take."""
+    places = {f"{LAST}test_{name}.py": place for place, name in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        file = item.nodeid.partition("::")[0]
+        return file.startswith(LAST), places.get(file, len(places))
+
+    items.sort(key=place)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatTheyShare:

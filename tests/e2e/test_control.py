@@ -102,6 +102,7 @@ def test_drain_while_events_flow(ward: Hospital) -> None:
     ward.verified()
 
 
+@pytest.mark.campaign
 def test_batches_that_fruitless_starts_made_small_become_full_again(ward: Hospital) -> None:
     with ward.connect() as conn:
         conn.execute("UPDATE ops.streams SET fruitless_starts = 1, last_commit_at = NULL")

@@ -252,6 +252,7 @@ def test_other_rights_that_are_missing_are_named(world: World) -> None:
         Broker(elsewhere, TOPICS).show_progress({("labs", 0): 1})
 
 
+@pytest.mark.campaign
 def test_a_group_that_may_not_be_shown_is_a_warning_once_and_stops_nothing(world: World) -> None:
     ward = Hospital(world.stream)
     stack.stop_part(world.stream, "stream")

@@ -1,0 +1,1 @@
+ALTER TABLE core.movements RESET (fillfactor);
