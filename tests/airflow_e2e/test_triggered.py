@@ -77,7 +77,7 @@ def test_a_paused_dag_is_told_and_shown_until_it_runs_again(clinic: Clinic) -> N
     assert not [told for told in clinic.webhook.got if told["key"] == "dag:stream_reconcile_dag"]
 
 
-def test_the_demo_does_not_wait_behind_a_run_that_builds_all_days(clinic: Clinic) -> None:
+def test_the_demo_does_not_wait_behind_a_run_that_builds_days(clinic: Clinic) -> None:
     def ours() -> set[str]:
         return {run["dag_run_id"] for run in clinic.api.runs(DAYS) if run["run_type"] == "manual"}
 

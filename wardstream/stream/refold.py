@@ -49,20 +49,17 @@ class Refold:
         for column in set(fold.ends) - set(self.columns):
             raise PlanError(f"sql/folds/{fold.table}.sql: '-- ends:' names {column}, which core.{fold.table} has not")
         self.folded = scratch.create(self._folded, sql.SQL("(LIKE {})").format(self.core))
-        facts = [column for column in self.columns if not (fold.of_greatest and column in VERSION_ORDER)]
-        throughout = [column for column in self.columns if column not in (*fold.days, *fold.ends)]
-        placed = [*fold.days, "source"]
         self._into = sql.SQL("INSERT INTO {} ({}) ").format(self.folded, names(self.columns))
         self._compute = self._into + self._rows(trusted(fold.query))
         self._fast = self._into + self._rows(trusted(fold.fast)) if fold.fast else None
-        self._others = (
-            self._into
-            + sql.SQL("WITH touched AS MATERIALIZED ({}) ").format(
-                trusted(protocol["touched_without_rows"]).format(folded=self.folded, key=sql.Identifier(fold.key))
-            )
-            + self._rows(trusted(fold.query))
+        without_rows = trusted(protocol["touched_without_rows"]).format(
+            folded=self.folded, key=sql.Identifier(fold.key)
         )
-        self._replace = trusted(protocol["replace_stays" if fold.days_are_span else "replace_rows"]).format(
+        of_these = sql.SQL("WITH touched AS MATERIALIZED ({}) ").format(without_rows)
+        self._others = self._into + of_these + self._rows(trusted(fold.query))
+        placed = [*fold.days, "source"]
+        mark = protocol["mark_stays" if fold.days_are_span else "mark_rows"]
+        self._replace = trusted(f"{protocol['replace_core']}\n{mark}").format(
             table=sql.Literal(fold.table),
             core=self.core,
             folded=self.folded,
@@ -73,10 +70,8 @@ class Refold:
             folded_pk=names(self.primary_key, "f"),
             columns=names(self.columns),
             excluded=names(self.columns, "excluded"),
-            old_facts=names(facts, "old"),
-            new_facts=names(facts, "new"),
-            old_throughout=names(throughout, "old"),
-            new_throughout=names(throughout, "new"),
+            old_compared=names(self._compared(), "old"),
+            new_compared=names(self._compared(), "new"),
             placed=names(placed),
             **both_places(placed),
             **(_spans(fold) if fold.days_are_span else {"days": days_of(fold)}),
@@ -84,6 +79,12 @@ class Refold:
         self._mark_all = trusted(protocol["mark_all_days"]).format(
             table=sql.Literal(fold.table), core=self.core, days=days_of(fold)
         )
+
+    def _compared(self) -> list[str]:
+        """Columns by which a row counts otherwise on all of its days: of a stay those that count throughout."""
+        if self.fold.days_are_span:
+            return [column for column in self.columns if column not in (*self.fold.days, *self.fold.ends)]
+        return [column for column in self.columns if not (self.fold.of_greatest and column in VERSION_ORDER)]
 
     def _rows(self, query: sql.Composable) -> sql.Composed:
         return sql.SQL("SELECT {} FROM ({}) AS q").format(names(self.columns, "q"), query)
@@ -97,7 +98,7 @@ class Refold:
     def compute(self, known_at: str = "infinity") -> None:
         """Fill folded_<table> for the entities in `touched` from history as known at `known_at`: the definition."""
         self._scratch.empty(self._folded)
-        self._fill(self._compute, {"known_at": known_at})
+        self._fill(self._compute, known_at)
 
     def compute_fast(self) -> None:
         """The same as `compute`, by the fast path where the fold has one and it decides."""
@@ -105,11 +106,12 @@ class Refold:
             self.compute()
             return
         self._scratch.empty(self._folded)
-        self._fill(self._fast, {})
-        self._fill(self._others, {"known_at": "infinity"})
+        self._fill(self._fast)
+        self._fill(self._others)
 
-    def _fill(self, statement: sql.Composed, parameters: Mapping[str, Any]) -> None:
-        self._scratch.filled(self._folded, self._scratch.conn.execute(statement, parameters).rowcount)
+    def _fill(self, statement: sql.Composed, known_at: str = "infinity") -> None:
+        folded = self._scratch.conn.execute(statement, {"known_at": known_at})
+        self._scratch.filled(self._folded, folded.rowcount)
 
     def check(self) -> None:
         """PlanError where PostgreSQL cannot put what the fold gives into the core table; nothing is computed."""

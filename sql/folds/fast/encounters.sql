@@ -1,6 +1,34 @@
 -- The fast path of core.encounters: stays of which nothing was ever cancelled, in one pass over their facts.
 -- What a row means is said by ../encounters.sql, which folds every other stay, and by which `verify` judges this one.
-SELECT q.*
+SELECT
+    (f.l).authority,
+    (f.l).encounter_id,
+    (f.l).patient_id,
+    CASE
+        WHEN (f.a).event_id IS NULL THEN 'unconfirmed'
+        WHEN (f.d).event_id IS NOT NULL THEN 'discharged'
+        ELSE 'open'
+    END AS status,
+    (f.a).event_time AS admitted_at,
+    (f.d).event_time AS discharged_at,
+    (f.d).death_time,
+    (f.d).died_in_hospital,
+    (f.d).discharge_disposition,
+    (f.r).admission_type,
+    (f.r).admission_source,
+    (f.r).service,
+    (f.r).service_since,
+    (f.r).insurance,
+    (f.r).language,
+    (f.r).religion,
+    (f.r).marital_status,
+    (f.r).ethnicity,
+    (f.r).admitting_diagnosis,
+    (f.r).ed_arrival_time,
+    (f.r).ed_departure_time,
+    place.ward AS ward_now,
+    place.care_unit AS care_unit_now,
+    (f.l).source
 FROM touched
 CROSS JOIN LATERAL (
     SELECT
@@ -30,34 +58,3 @@ LEFT JOIN LATERAL (
     ORDER BY p.event_time DESC, p.newest
     LIMIT 1
 ) AS place ON true
-CROSS JOIN LATERAL (
-    SELECT
-        (f.l).authority,
-        (f.l).encounter_id,
-        (f.l).patient_id,
-        CASE
-            WHEN (f.a).event_id IS NULL THEN 'unconfirmed'
-            WHEN (f.d).event_id IS NOT NULL THEN 'discharged'
-            ELSE 'open'
-        END AS status,
-        (f.a).event_time AS admitted_at,
-        (f.d).event_time AS discharged_at,
-        (f.d).death_time,
-        (f.d).died_in_hospital,
-        (f.d).discharge_disposition,
-        (f.r).admission_type,
-        (f.r).admission_source,
-        (f.r).service,
-        (f.r).service_since,
-        (f.r).insurance,
-        (f.r).language,
-        (f.r).religion,
-        (f.r).marital_status,
-        (f.r).ethnicity,
-        (f.r).admitting_diagnosis,
-        (f.r).ed_arrival_time,
-        (f.r).ed_departure_time,
-        place.ward AS ward_now,
-        place.care_unit AS care_unit_now,
-        (f.l).source
-) AS q

@@ -1,4 +1,5 @@
 -- The fast path of core.movements: stays of which nothing was ever cancelled, in one pass over their facts.
+-- What a row means is said by ../movements.sql, which folds every other stay, and by which `verify` judges this one.
 SELECT q.*
 FROM touched
 CROSS JOIN LATERAL (

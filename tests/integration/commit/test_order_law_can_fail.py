@@ -25,7 +25,7 @@ from wardstream.stream.plan import PROTOCOL_DIR
 VERSION = "recorded_at DESC, source_seq DESC, event_id DESC, content_hash DESC"
 POSITION = "h.recorded_at, h.source_seq, h.event_id, h.content_hash"
 ADMISSIONS = "folds/include/admission_facts.sql"
-ROWS, STAYS = "protocol/replace_rows.sql", "protocol/replace_stays.sql"
+REPLACE = "protocol/replace_core.sql"
 STAGED, BY_VERSION = "protocol/greatest_staged.sql", "protocol/upsert_by_version.sql"
 GREATER = "({excluded_version}) > ({core_version})"
 DEFECTS = {
@@ -46,12 +46,12 @@ DEFECTS = {
     "stays: ties are broken by arrival": (ADMISSIONS, POSITION, 'h.recorded_at, h."offset"'),
     "stays: whose id it is does not count": (ADMISSIONS, "AND h.authority = touched.authority", ""),
     "core: what is there stays": (
-        ROWS,
+        REPLACE,
         "DO UPDATE\n    SET ({columns}) = ROW({excluded})\n    WHERE c *<> excluded",
         "DO NOTHING",
     ),
     "core: what vanishes stays": (
-        STAYS,
+        REPLACE,
         "NOT EXISTS (SELECT FROM {folded}",
         "false AND NOT EXISTS (SELECT FROM {folded}",
     ),

@@ -1,6 +1,6 @@
 -- Where one fact says all: what is staged replaces what core holds, if its version is greater. History is not read.
 -- Days of every row that says something else than before, as it was and as it becomes, in the facility of its source: a greater version alone is
--- nothing that a day shows. *<> compares stored bytes, as in replace_rows. A row that is new has nothing to differ from: null.
+-- nothing that a day shows. *<> compares stored bytes, as in replace_core. A row that is new has nothing to differ from: null.
 WITH changed AS (
     INSERT INTO {core} AS c ({columns})
     SELECT {columns}
