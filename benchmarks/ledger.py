@@ -52,7 +52,7 @@ class Steady:
     events: int
     seconds: float
     commit_us_per_event: float
-    """Of the transactions alone, of all commits."""
+    """In which a transaction was open, of all commits; where two were, while one was staged, the time counts once."""
 
     @property
     def events_per_second(self) -> float:
@@ -99,10 +99,18 @@ def steady(found: Sequence[Range]) -> Steady:
     first = min(one.committed for one in found)
     last = max(one.committed for one in found)
     later = sum(one.received for one in found if one.committed > first)
-    # several topics share a commit: its time counts once
-    spans = {one.commit_seq: one.committed - one.began for one in found}
     events = sum(one.received for one in found)
-    return Steady(later, last - first, 1e6 * sum(spans.values()) / events)
+    return Steady(later, last - first, 1e6 * seconds_of(found) / events)
+
+
+def seconds_of(found: Sequence[Range]) -> float:
+    """Seconds in which a transaction of these was open; several topics can share one, and a batch is staged while the
+    one before is committed."""
+    seconds = end = 0.0
+    for began, committed in sorted((one.began, one.committed) for one in found):
+        seconds += max(0.0, committed - max(began, end))
+        end = max(end, committed)
+    return seconds
 
 
 def latencies(found: Sequence[Range], paced: Paced, after: float = 0.0) -> list[float]:

@@ -5,18 +5,21 @@ user's sql/commit and sql/folds:
 
     ask          beside staging, by a thread: what id each topic has now, and whether schema ids mean what they meant
     stage        COPY into temporary tables; no lock is held
+    history      what is new is stored, what is not is a duplicate; the batch before may still be computing core
+    turn         the batch before is committed
     lock         one commit lock for the database, in a statement of its own (READ COMMITTED: what follows sees all
                  that was committed before)
     fence        the topics are those of the plan, and the ledger moves by compare-and-set from the planned start to
                  the planned end of every partition while the generation is ours, or nothing is committed
     sources      those that are new are noted: core's days depend on them
-    history      what is new is stored, what is not is a duplicate
     core         where one fact says all, by comparing versions; else entities with a new fact are computed from history
                  again, and changed rows replaced
-    refused      a row PostgreSQL refuses (SQLSTATE class 22 or 23) is found piece by piece, at savepoints
     quarantine   what could not be decoded or was refused: reason and original bytes
     days         every day of a facility whose core rows changed takes this commit's number
     ranges       what became of every offset; the counts must add up
+
+Where PostgreSQL refuses a row (SQLSTATE class 22 or 23) all is rolled back, and the batch is committed once more with
+history stored after the fence, by savepoints, so that the rows refused are found piece by piece.
 
 Which rows are refused is found by `refused.isolate`; core is computed by `upsert.Upsert` and `refold.Refold`. No other
 module writes history.
@@ -41,6 +44,7 @@ from wardstream.database.copy import copy
 from wardstream.database.facility import NOW
 from wardstream.database.locks import lock_commits
 from wardstream.database.scratch import Scratch
+from wardstream.stream.commit_threads import Turn
 from wardstream.stream.plan import BESIDE, Plan
 from wardstream.stream.refold import Refold, create_touched
 from wardstream.stream.refused import REFUSED, isolate
@@ -51,6 +55,7 @@ FIRST_OFFSET_STAYS = sql.SQL('ORDER BY partition, "offset"')
 Counts = Counter[tuple[str, int]]  # by (topic id, partition)
 WORK_MEM = "64MB"  # a batch of 50,000 is sorted; with PostgreSQL's 4 MB each sort would go to disk
 TEMP_BUFFERS = "64MB"  # what is staged is read three times; with PostgreSQL's 8 MB it would go to disk between
+IDLE_IN_TRANSACTION = "60s"  # a batch waits ten seconds at most for the one before (commit_threads)
 
 
 class NotOurs(Exception):
@@ -134,7 +139,7 @@ class StoreStatements:
 
 
 class Committer:
-    """Commits batches on one connection. Not thread-safe: one object and one connection a thread."""
+    """Commits batches on one connection, one at a time. Not thread-safe."""
 
     def __init__(
         self,
@@ -157,6 +162,8 @@ class Committer:
             conn.execute(sql.SQL("SET work_mem = {}").format(WORK_MEM))
             # of entities that are different each time it would keep every one, and never find one again
             conn.execute("SET enable_memoize = off")
+            # a driver that is frozen must not keep what it has stored of history from the next one
+            conn.execute(sql.SQL("SET idle_in_transaction_session_timeout = {}").format(IDLE_IN_TRANSACTION))
             conn.execute(sql.SQL("SET temp_buffers = {}").format(TEMP_BUFFERS))
             create_touched(self._scratch)
             self.store_statements = {topic: self._prepare(contract) for topic, contract in contracts.items()}
@@ -179,18 +186,31 @@ class Committer:
             trusted(protocol["insert_duplicates"]).format(topic=sql.Literal(topic), staged=staged, history=history),
         )
 
-    def commit(self, batch: Batch) -> Outcome:
+    def commit(self, batch: Batch, turn: Turn | None = None) -> Outcome:
         """Store one batch in one transaction.
 
-        Raises NotOurs or BrokerChanged (nothing stored; the driver must leave) or psycopg.OperationalError (the end
-        is unknown: ask `was_committed` on a new connection before trying again).
+        Raises NotOurs or BrokerChanged (nothing stored; the driver must leave), NotYet or LeftOut (nothing stored)
+        or psycopg.OperationalError (the end is unknown: ask `was_committed` on a new connection before trying again).
         """
+        turn = turn or Turn()
+        try:
+            return self._commit(batch, turn, in_pieces=False)
+        except REFUSED:
+            return self._commit(batch, turn, in_pieces=True)
+
+    def _commit(self, batch: Batch, turn: Turn, in_pieces: bool) -> Outcome:
         outcome = Outcome()
         asked = self._asking.submit(self._ask, batch)  # beside staging: a slow broker holds up nobody else's commit
+        turn.begin()
         with self.conn.transaction():
             self._scratch.empty("touched_days")
             staged = {topic: self._stage(topic, rows) for topic, rows in batch.events.items()}
             topic_ids = asked.result()
+            turn.wait_for_history()
+            stored = {} if in_pieces else {topic: self._insert(topic, rows) for topic, (rows, _) in staged.items()}
+            if not in_pieces:
+                turn.history_is_stored()
+            turn.wait()
             lock_commits(self.conn)
             self._fence(batch, topic_ids)
             now = scalar(self.conn, NOW)  # after the lock: an open stay has its days up to now
@@ -199,7 +219,11 @@ class Committer:
             rejects = [batch.rejects]
             for topic, (rows, refused) in staged.items():
                 count(outcome.received, batch.events[topic])
-                rejects += refused + self._store(topic, rows, now, outcome)
+                rejects += refused
+                if in_pieces:
+                    rejects += self._store_refusing(topic, rows, now, outcome)
+                else:
+                    self._store_core(topic, rows, now, stored[topic], outcome)
             count(outcome.received, batch.rejects)
             for rows in rejects:
                 count(outcome.quarantined, rows)
@@ -274,23 +298,24 @@ class Committer:
             if scalar(self.conn, known, [schema_id, topic]) != fingerprint:
                 raise BrokerChanged(f"schema id {schema_id} of topic {topic} no longer means what it first meant")
 
-    def _store(self, topic: str, rows: pa.Table, now: datetime, outcome: Outcome) -> list[pa.Table]:
-        """History, duplicates and core for the rows, which are staged; returns those that PostgreSQL refuses.
+    def _store_core(self, topic: str, rows: pa.Table, now: datetime, stored: Counts, outcome: Outcome) -> None:
+        """Duplicates and core for the rows, which are staged, and in history where they are new."""
+        duplicate = self._note_duplicates(topic, rows, stored)
+        self._compute_core(topic, now, stored, duplicate)
+        outcome.stored += stored
+        outcome.duplicate += duplicate
 
-        Where it refuses any, pieces are inserted one by one and core is computed once; only where that is what it
-        refuses, which is rare and takes long, core is computed for each piece.
+    def _store_refusing(self, topic: str, rows: pa.Table, now: datetime, outcome: Outcome) -> list[pa.Table]:
+        """History, duplicates and core for the rows, of which PostgreSQL may refuse some; returns those.
+
+        Pieces are inserted one by one and core is computed once; only where that is what it refuses, which is rare and
+        takes long, core is computed for each piece.
         """
         try:
             with self.conn.transaction():
-                stored, duplicate = self._insert(topic, rows)
-                self._compute_core(topic, now, stored, duplicate)
-                refused: list[pa.Table] = []
+                stored, duplicate, refused = self._store_pieces(topic, rows, now, core_of_each=False)
         except REFUSED:
-            try:
-                with self.conn.transaction():
-                    stored, duplicate, refused = self._store_pieces(topic, rows, now, core_of_each=False)
-            except REFUSED:
-                stored, duplicate, refused = self._store_pieces(topic, rows, now, core_of_each=True)
+            stored, duplicate, refused = self._store_pieces(topic, rows, now, core_of_each=True)
         outcome.stored += stored
         outcome.duplicate += duplicate
         return refused
@@ -304,7 +329,8 @@ class Committer:
         def keep(piece: pa.Table) -> None:
             self._scratch.empty(staged_of(topic))
             self._copy_staged(topic, piece)
-            new, repeated = self._insert(topic, piece)
+            new = self._insert(topic, piece)
+            repeated = self._note_duplicates(topic, piece, new)
             if core_of_each:
                 self._compute_core(topic, now, new, repeated)
             stored.append(new)
@@ -318,13 +344,17 @@ class Committer:
             self._compute_core(topic, now, *of_all)
         return *of_all, refused
 
-    def _insert(self, topic: str, rows: pa.Table) -> tuple[Counts, Counts]:
-        """History and duplicates for these rows, which are staged; how many facts are new, and how many duplicates."""
+    def _insert(self, topic: str, rows: pa.Table) -> Counts:
+        """History for these rows, which are staged; how many facts are new."""
         statements = self.store_statements[topic]
         repeats = pc.count_distinct(rows["content_hash"]).as_py() < rows.num_rows
-        stored = tallied(self.conn.execute(statements.in_order if repeats else statements.history))
-        all_new = stored.total() == rows.num_rows
-        return stored, Counter() if all_new else tallied(self.conn.execute(statements.duplicates))
+        return tallied(self.conn.execute(statements.in_order if repeats else statements.history))
+
+    def _note_duplicates(self, topic: str, rows: pa.Table, stored: Counts) -> Counts:
+        """How many of these rows, which are staged, repeat a fact."""
+        if stored.total() == rows.num_rows:
+            return Counter()
+        return tallied(self.conn.execute(self.store_statements[topic].duplicates))
 
     def _compute_core(self, topic: str, now: datetime, stored: Counts, duplicate: Counts) -> None:
         """Core for the entities of what is staged, where any of it is new."""

@@ -1,8 +1,9 @@
 """The life of a driver: lease, queries, batches handed to the commit, and how it ends.
 
 What Spark calls between two batches is `Driver.process`; everything that touches history or core is in `commit`. A
-batch is committed by a thread of its query while Spark collects the next one. So Spark may believe a batch done that is
-not, which does no harm: the ledger alone says what is done, and where the next driver begins.
+batch is committed by a thread of its query while the next one is staged and Spark collects the one after it. So Spark
+may believe a batch done that is not, which does no harm: the ledger alone says what is done, and where the next driver
+begins.
 A lost PostgreSQL is waited for; whatever else goes wrong ends the process, and the process manager starts the next.
 """
 
@@ -25,13 +26,6 @@ from confluent_kafka import KafkaException
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    stop_when_event_set,
-    wait_exponential,
-)
 
 from wardstream.contracts.model import Contract, ContractError, load_contracts
 from wardstream.database.connection import Connection, MissingTable, PoolerBetween, connect, scalar
@@ -42,9 +36,10 @@ from wardstream.registry.client import RegistryUnavailableError
 from wardstream.settings import Settings
 from wardstream.stream.arrow_judge import FastJudge
 from wardstream.stream.check import must_run
-from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome, Slice
-from wardstream.stream.commit_threads import CommitThreads
-from wardstream.stream.decode import Judge, JudgeFailedError, Sorted, sort_out
+from wardstream.stream.commit import Batch, BrokerChanged, Committer, CountsDoNotAddUp, Fenced, NotOurs, Outcome
+from wardstream.stream.commit_threads import Query
+from wardstream.stream.commits import Commits
+from wardstream.stream.decode import Judge, JudgeFailedError, sort_out
 from wardstream.stream.gaps import written_over
 from wardstream.stream.held import AllHeld, HeldTopic, still_held, why
 from wardstream.stream.lag import lag_of, read_ledger, total
@@ -58,7 +53,6 @@ from wardstream.watch import metrics
 
 log = logging.getLogger(__name__)
 
-DATABASE_PATIENCE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 2.0
 LARGE = 10_000
 """Events of a batch of which only one query at a time collects, so that they never fill the heap together."""
@@ -84,7 +78,7 @@ class BatchFailedError(Exception):
 
 
 class Driver:
-    """One driver process: shared by its queries, each of which has its own connection and committer."""
+    """One driver process: shared by its queries, each of which has connections and committers of its own."""
 
     def __init__(
         self, settings: Settings, turn: Turn, stop_requested: threading.Event | None = None, stream: str = STREAM
@@ -98,17 +92,16 @@ class Driver:
         self.stop_requested = stop_requested or threading.Event()
         self.lease = Lease(settings, stream, self.stop_requested)
         self.failure: BaseException | None = None
-        self._busy: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
+        self._busy: defaultdict[Query, threading.Lock] = defaultdict(threading.Lock)
         self._large = threading.Semaphore(1)
-        self._commits = CommitThreads()
+        self._commits = Commits(self._committer_of, self._leaves, self.stop_requested, self._fail)
         self._entered: frozenset[Partition] = frozenset()
         self._left_until_full = 0
         self._stall = Stall(settings.stream_stall_seconds)
-        self._committers: dict[tuple[str, ...], Committer] = {}
         self._meanings = Meanings(settings)
         self._shown: dict[Partition, int] = {}
         self._shown_warned = ""
-        self._judges: dict[tuple[str, ...], FastJudge] = {}
+        self._judges: dict[Query, FastJudge] = {}
         """By query; each knows without asking the schemas that the registry had when `starts` was called."""
 
     def starts(self) -> list[Start]:
@@ -150,28 +143,30 @@ class Driver:
     def process(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> None:
         """One batch of one query, from Spark's plan to its commit, which goes on while the next one is collected."""
         with self._busy[start.topics]:
-            if self.stop_requested.is_set() or self.failure:
+            if self._leaves():
                 return  # not committed, hence read again by the next driver
             try:
-                commit = self._collect(start, collect, batch_id)
-                self._commits.wait(start.topics)
-                if commit is not None and not (self.stop_requested.is_set() or self.failure):
-                    self._commits.begin(start.topics, partial(self._commit_and_tell, start, batch_id, *commit))
-            except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
-                self.failure = self.failure or error
-            finally:
+                batch = self._collect(start, collect, batch_id)
+                self._commits.threads.wait_for_place(start.topics)
+                if batch is not None and not self._leaves():
+                    self._commits.begin(start.topics, batch, partial(self._committed, start, batch_id))
                 self._stall.moved()
+            except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
+                self._fail(error)
         if self.failure:
             raise BatchFailedError(type(self.failure).__name__)
 
-    def _commit_and_tell(self, start: Start, batch_id: int, slices: list[Slice], found: Sorted) -> None:
-        try:
-            outcome = self._commit(start, slices, found)
-        except Exception as error:  # noqa: BLE001 - kept, and told by _failed without quoting a row
-            self.failure = error
-            return
-        finally:
-            self._stall.moved()
+    def _leaves(self) -> bool:
+        """Whether no batch is begun any more."""
+        return self.stop_requested.is_set() or self.failure is not None
+
+    def _fail(self, error: Exception) -> None:
+        """Keep the first failure, which ends the driver and is told by `_failed` without quoting a row."""
+        self.failure = self.failure or error
+        self._stall.moved()
+
+    def _committed(self, start: Start, batch_id: int, outcome: Outcome | None) -> None:
+        self._stall.moved()
         if outcome:
             metrics.committed(outcome, start.topic_ids)
             counts = ", ".join(f"{counter.total()} {kind}" for kind, counter in vars(outcome).items())
@@ -186,9 +181,7 @@ class Driver:
                 log.info("as many events as a full batch are committed: beginning anew with full batches")
                 self.stop_requested.set()
 
-    def _collect(
-        self, start: Start, collect: Callable[[], pa.Table], batch_id: int
-    ) -> tuple[list[Slice], Sorted] | None:
+    def _collect(self, start: Start, collect: Callable[[], pa.Table], batch_id: int) -> Batch | None:
         """What is to be committed of a batch; None where there is nothing, or its topic waits."""
         slices = start.planned(batch_id, self.broker)
         if not slices:
@@ -196,7 +189,7 @@ class Driver:
         if {(s.topic, s.partition) for s in slices} - self._entered:
             self._enter_partitions()
         with self._large if sum(part.end - part.start for part in slices) > LARGE else nullcontext():
-            if self.stop_requested.is_set() or self.failure:  # while this one waited
+            if self._leaves():  # while this one waited
                 return None
             messages = collect()
         judged = self._judges[start.topics](messages)
@@ -204,7 +197,7 @@ class Driver:
         if found.waiting.num_rows:
             self._hold(found.waiting)
             return None
-        return slices, found
+        return Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
 
     def _hold(self, waiting: pa.Table) -> None:
         """Leave, so that the next driver reads the other topics. Nothing of this batch is committed, nothing lost."""
@@ -218,51 +211,15 @@ class Driver:
             log.error(text, topic, held.schema_id)
         self.stop_requested.set()
 
-    def _commit(self, start: Start, slices: list[Slice], found: Sorted) -> Outcome | None:
-        """Commit a batch, again and again while PostgreSQL or Kafka does not answer; None where it was committed."""
-        batch = Batch(tuple(slices), found.events, found.rejects, found.schema_ids)
-        patience = Retrying(
-            retry=retry_if_exception_type((psycopg.OperationalError, KafkaException)),
-            wait=wait_exponential(multiplier=0.2, max=2),
-            stop=stop_after_delay(DATABASE_PATIENCE_SECONDS) | stop_when_event_set(self.stop_requested),
-            reraise=True,
-        )
-        outcome: Outcome | None = patience(self._attempt, start, batch)
-        return outcome
-
-    def _attempt(self, start: Start, batch: Batch) -> Outcome | None:
-        again = start.topics not in self._committers
-        try:
-            mine = self._committer(start)
-            # A connection can be lost after COMMIT was sent: then the batch is done, or is still to be done.
-            if again and mine.was_committed(batch):
-                return None
-            return mine.commit(batch)
-        except (psycopg.OperationalError, KafkaException) as error:
-            log.warning("%s; the batch is tried again", type(error).__name__)
-            if isinstance(error, psycopg.OperationalError):
-                self._forget(start)
-            raise
-
-    def _forget(self, start: Start) -> None:
-        """End the session of a commit that failed: one that lives on would keep its locks."""
-        committer = self._committers.pop(start.topics, None)
-        if committer is not None:
-            committer.close()
-
     def _ask(self, batch: Batch) -> Mapping[str, str]:
         """Kafka's id of each topic now; BrokerChanged where a schema id of the batch means something else by now."""
         self._meanings.check(batch)
         return self.broker.topic_ids()
 
-    def _committer(self, start: Start) -> Committer:
-        if start.topics not in self._committers:
-            conn = connect(self.settings.writer_url, session_name("commit", self.stream))
-            self.lease.register(conn)
-            self._committers[start.topics] = Committer(
-                conn, self._contracts_of(start.topics), self.plan, self.stream, self.lease.generation, self._ask
-            )
-        return self._committers[start.topics]
+    def _committer_of(self, topics: Query) -> Committer:
+        conn = connect(self.settings.writer_url, session_name("commit", self.stream))
+        self.lease.register(conn)
+        return Committer(conn, self._contracts_of(topics), self.plan, self.stream, self.lease.generation, self._ask)
 
     def _enter_partitions(self) -> tuple[list[Extent], dict[Partition, int]]:
         """Every partition that the broker lists now gets its row in the ledger; their extents, and where to begin."""
@@ -317,7 +274,7 @@ class Driver:
     def stalled(self) -> bool:
         """Whether events wait, and Spark has had them for longer than any batch takes: a JVM that only lives."""
         # A commit has a patience of its own, and a JVM that starts is looked at by whoever asked for the start.
-        if not total(self.lease.lag) or self._commits.busy or self.lease.state != "running":
+        if not total(self.lease.lag) or self._commits.threads.busy or self.lease.state != "running":
             self._stall.moved()
         return self._stall.lasts
 
@@ -366,7 +323,7 @@ class Driver:
         for busy in list(self._busy.values()):
             with busy:
                 pass  # from here on `process` returns at once: a batch that waited for the lock must not wait for us
-        self._commits.wait_for_all()
+        self._commits.threads.wait_for_all()
         for query in queries:
             query.stop()
 
