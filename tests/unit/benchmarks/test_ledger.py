@@ -29,6 +29,11 @@ def test_a_commit_of_several_topics_counts_its_time_once():
     assert ledger.steady(two).events_per_second == 0
 
 
+def test_a_batch_that_is_stored_beside_another_counts_from_the_end_of_that_one():
+    three = [committed(0, 50, 1.0, 4.0, 1), committed(50, 90, 2.0, 5.0, 2), committed(90, 100, 7.0, 8.0, 3)]
+    assert ledger.steady(three).commit_us_per_event == pytest.approx(1e6 * (3.0 + 1.0 + 1.0) / 100)
+
+
 def test_latency_is_from_produce_to_the_commit_of_the_range_that_holds_the_offset():
     paced = Paced("labs", [(0, 9.5), (99, 9.9), (100, 11.0), (399, 13.0)])
     assert ledger.latencies(THREE, paced) == pytest.approx([500, 100, 1000, 1000])
