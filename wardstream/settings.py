@@ -153,7 +153,7 @@ class Folders(BaseSettings):
     """Where things lie."""
 
     state_dir: Path = Field(default_factory=_state_dir, description="All state of the embedded stack.")
-    cache_dir: Path = Field(default=Path("~/.cache/wardstream"), description="Downloads and archives, shared by clones.")
+    cache_dir: Path = Field(default=Path("~/.cache/wardstream"), description="Downloads, shared by clones.")
     short_dir: Path = Field(default_factory=_short_dir, description="For what cannot lie in a deep or private folder.")
     schemas_dir: Path = Field(default=FILES / "schemas", description="One folder a topic: its contract.")
     sql_dir: Path = Field(default=FILES / "sql", description="Migrations, commit and fold SQL.")

@@ -96,6 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         setup.apply_contract_topics(made.setup, lambda _: None)
         setup.apply_schemas(made.setup)
         yield made
+        stack.stop_part(made.stream, "stream")  # without a broker that would take a minute
 
 
 def _answers(settings: Settings) -> bool:

@@ -80,16 +80,16 @@ def given(settings: Settings, *arguments: str, **environ: str) -> list[str]:
     shown.chmod(0o755)
     changed = settings.state_dir / "changed"
     changed.write_text(text.replace(str(java.executable()), str(shown)))
-    call = ["sh", changed, *arguments]
-    out = subprocess.run(call, capture_output=True, text=True, check=True, env={**os.environ, **environ}).stdout
-    return out.split("\n")[:-1]
+    call = ["sh", str(changed), *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, env={**os.environ, **environ})
+    return str(done.stdout).split("\n")[:-1]
 
 
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 
 
 @pytest.fixture
-def cached(make_settings, tmp_path) -> Settings:
+def cached(make_settings, tmp_path):
     """Settings with a cache of their own, in which nothing is."""
     return make_settings(state_dir=tmp_path / "state", cache_dir=tmp_path / "a cache")
 
@@ -132,7 +132,6 @@ def test_one_jvm_writes_the_archive_and_not_sparks_launcher(cached):
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(cached, caplog):
-    cached.cache_dir.parent.mkdir(exist_ok=True)
     cached.cache_dir.write_text("a file")
     assert class_archive.begin(cached) == {}
     assert "without an archive of its classes" in caplog.text
