@@ -58,7 +58,8 @@ def process(settings: Settings) -> tuple[str, int]:
 def has_left(settings: Settings, *words: str) -> bool:
     """Whether the stream ended by itself and will not be started again, having said one of these in its log."""
     name, pid = process(settings)
-    return (name, pid) == ("EXITED", 0) and any(word in manager.last_lines(settings, "stream") for word in words)
+    # Spark may say a lot after that line when its threads are stopped at work
+    return (name, pid) == ("EXITED", 0) and any(word in "\n".join(lines(settings)) for word in words)
 
 
 def lines(settings: Settings) -> list[str]:
