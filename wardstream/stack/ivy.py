@@ -7,7 +7,6 @@ a certificate of its own which is known to the system (or named by SSL_CERT_FILE
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import ssl
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from wardstream.settings import Settings
 from wardstream.stack import java
+from wardstream.stack.class_archive import JARS
 from wardstream.stack.errors import StackError, says_no_space
 
 if TYPE_CHECKING:
@@ -39,10 +39,8 @@ STORE_PASSWORD = b"public certificates only"  # a trust store must have a passwo
 
 
 def ivy_jar() -> Path:
-    """The Ivy jar inside the pyspark wheel (found without importing pyspark)."""
-    spec = importlib.util.find_spec("pyspark")
-    assert spec is not None and spec.origin is not None
-    return next((Path(spec.origin).parent / "jars").glob("ivy-*.jar"))
+    """The Ivy jar inside the pyspark wheel."""
+    return next(JARS.glob("ivy-*.jar"))
 
 
 def module_xml(artifacts: Sequence[Artifact]) -> str:

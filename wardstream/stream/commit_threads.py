@@ -53,7 +53,7 @@ class Turn:
     leaves: Callable[[], bool] = lambda: False
     """Whether no batch may be begun any more."""
     _mine: _Progress = field(default_factory=_Progress)
-    _before: _Progress | None = None
+    _before: _Progress = field(default_factory=lambda: _Progress(done=True))
     _changed: Condition = field(default_factory=Condition)
 
     def begin(self) -> None:
@@ -64,8 +64,7 @@ class Turn:
 
     def wait_for_history(self) -> None:
         """With a transaction open, until the batch before has stored its history. Raises NotYet or LeftOut."""
-        before = self._before
-        self._wait(lambda: before is None or before.stored or before.done)
+        self._wait(lambda: self._before.stored or self._before.done)
 
     def history_is_stored(self) -> None:
         """Let the next batch store its own."""
@@ -75,9 +74,8 @@ class Turn:
 
     def wait(self) -> None:
         """With a transaction open, until the batch before is committed. Raises NotYet or LeftOut."""
-        before = self._before
-        # that one is rolled back and stores anew: it may need what this one holds
-        self._wait(lambda: before is None or before.done, lambda: before is not None and not before.stored)
+        # not stored any more: it was rolled back and stores anew, for which it may need what this one holds
+        self._wait(lambda: self._before.done, lambda: not self._before.stored)
 
     def _wait(self, for_this: Callable[[], bool], unless: Callable[[], bool] = lambda: False) -> None:
         with self._changed:
@@ -89,10 +87,8 @@ class Turn:
 
     def wait_for_end_of_before(self) -> None:
         """However long it takes, with no transaction open."""
-        before = self._before
-        if before is not None:
-            with self._changed:
-                self._changed.wait_for(lambda: before.done)
+        with self._changed:
+            self._changed.wait_for(lambda: self._before.done)
 
     def end(self) -> None:
         """This batch is committed, or will never be."""

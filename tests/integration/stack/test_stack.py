@@ -162,6 +162,18 @@ def test_up_after_a_reboot_starts_all_and_ends_nobody_else(settings):
         assert somebody.poll() is None
 
 
+def test_spark_maps_its_classes_from_the_archive_that_up_has_made(settings, tmp_path):
+    said, jars = tmp_path / "classes.txt", class_archive.JARS
+    env = {**os.environ, **java.java_env(settings)}
+    call = ["java", f"-Xlog:class+load:file={said}", "-cp", f"{tmp_path}:{jars}/*"]
+    done = subprocess.run(
+        [*call, "org.apache.spark.deploy.SparkSubmit", "--version"], env=env, capture_output=True, check=True
+    )
+    assert b"cds" not in done.stdout, "warnings of Java would be read as Spark's answer"
+    [submit] = [line for line in said.read_text().splitlines() if " org.apache.spark.deploy.SparkSubmit " in line]
+    assert submit.endswith("source: shared objects file (top)")
+
+
 def test_down_leaves_nothing_but_the_data(settings):
     with psycopg.connect(settings.owner_url) as owner:
         before = owner.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
@@ -181,15 +193,3 @@ def test_down_leaves_nothing_but_the_data(settings):
 def test_reset_deletes_the_folder_outside_too(settings):
     assert command(settings, "reset", "--yes").returncode == 0
     assert not settings.state_dir.exists() and not paths.outside_dir(settings).exists()
-
-
-def test_spark_maps_its_classes_from_the_archive_that_up_has_made(settings, tmp_path):
-    said, jars = tmp_path / "classes.txt", class_archive.JARS
-    env = {**os.environ, **java.java_env(settings)}
-    call = ["java", f"-Xlog:class+load:file={said}", "-cp", f"{tmp_path}:{jars}/*"]
-    done = subprocess.run(
-        [*call, "org.apache.spark.deploy.SparkSubmit", "--version"], env=env, capture_output=True, check=True
-    )
-    assert b"cds" not in done.stdout, "warnings of Java would be read as Spark's answer"
-    [submit] = [line for line in said.read_text().splitlines() if " org.apache.spark.deploy.SparkSubmit " in line]
-    assert submit.endswith("source: shared objects file (top)")

@@ -18,10 +18,6 @@ def commits() -> CommitThreads:
     return CommitThreads()
 
 
-def nothing(turn: Turn) -> None:
-    pass
-
-
 def waits_for(event: threading.Event) -> Callable[[Turn], None]:
     def commit(turn: Turn) -> None:
         assert event.wait(10)
@@ -45,6 +41,16 @@ def raised(wait: Callable[[], None]) -> tuple[threading.Thread, list[Exception |
     return thread, found
 
 
+def comes_after(wait: Callable[[], None], what: Callable[[], None]) -> list[Exception | None]:
+    """What a wait came to that lasts until something is done."""
+    thread, found = raised(wait)
+    thread.join(0.1)
+    assert thread.is_alive()
+    what()
+    thread.join(10)
+    return found
+
+
 def test_whoever_hands_over_goes_on(commits: CommitThreads):
     may_end = threading.Event()
     commits.begin(LABS, waits_for(may_end))
@@ -59,12 +65,7 @@ def test_a_third_batch_waits_for_the_first(commits: CommitThreads):
     for end in ends:
         commits.wait_for_place(LABS)
         commits.begin(LABS, waits_for(end))
-    thread, found = raised(lambda: commits.wait_for_place(LABS))
-    thread.join(0.1)
-    assert thread.is_alive()
-    ends[0].set()
-    thread.join(10)
-    assert found == [None] and commits.busy
+    assert comes_after(lambda: commits.wait_for_place(LABS), ends[0].set) == [None] and commits.busy
     ends[1].set()
     commits.wait_for_all()
 
@@ -116,18 +117,8 @@ def test_history_is_stored_in_order_and_core_after_the_commit_before():
     second = first.next(1)
     first.begin()
     second.begin()
-    thread, found = raised(second.wait_for_history)
-    thread.join(0.1)
-    assert thread.is_alive()
-    first.history_is_stored()
-    thread.join(10)
-    assert found == [None]
-    thread, found = raised(second.wait)
-    thread.join(0.1)
-    assert thread.is_alive()
-    first.end()
-    thread.join(10)
-    assert found == [None]
+    assert comes_after(second.wait_for_history, first.history_is_stored) == [None]
+    assert comes_after(second.wait, first.end) == [None]
 
 
 def test_a_batch_leaves_where_the_one_before_begins_anew():
@@ -140,11 +131,7 @@ def test_a_batch_leaves_where_the_one_before_begins_anew():
     first.begin()
     thread.join(5)
     assert isinstance(found[0], NotYet)
-    thread, found = raised(second.wait_for_end_of_before)
-    thread.join(0.1)
-    assert thread.is_alive()
-    first.end()
-    thread.join(10)
+    assert comes_after(second.wait_for_end_of_before, first.end) == [None]
     second.wait_for_history()
     second.wait()
 
